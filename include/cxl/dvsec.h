@@ -78,7 +78,7 @@ CXL_STATIC_ASSERT(offsetof(CxlDvsecDevice, cap3) == 0x38);
 #define CXL_DVSEC_DEVICE_CAP_IO              CXL_BIT(1)
 #define CXL_DVSEC_DEVICE_CAP_MEM             CXL_BIT(2)
 #define CXL_DVSEC_DEVICE_CAP_MEM_HW_INIT     CXL_BIT(3)
-#define CXL_DVSEC_DEVICE_CAP_RANGES          CXL_BITS(5, 4) /* used ranges: 1 or 2 on memory devices */
+#define CXL_DVSEC_DEVICE_CAP_RANGES          CXL_BITS(5, 4) /* ranges in use, 1 or 2 */
 #define CXL_DVSEC_DEVICE_CAP_CACHE_WB_INV    CXL_BIT(6)
 #define CXL_DVSEC_DEVICE_CAP_RESET           CXL_BIT(7)
 #define CXL_DVSEC_DEVICE_CAP_RESET_TIMEOUT   CXL_BITS(10, 8) /* 10 ms * 10^n */

@@ -203,7 +203,7 @@
 #define PCI_MSIX_CTRL_SIZE     CXL_BITS(10, 0) /* number of vectors - 1 */
 #define PCI_MSIX_CTRL_MASK_ALL CXL_BIT(14)
 #define PCI_MSIX_CTRL_ENABLE   CXL_BIT(15)
-#define PCI_MSIX_BIR           CXL_BITS(2, 0) /* of PCI_MSIX_TABLE_REG and PCI_MSIX_PBA_REG */
+#define PCI_MSIX_BIR           CXL_BITS(2, 0)  /* of PCI_MSIX_TABLE_REG and PCI_MSIX_PBA_REG */
 #define PCI_MSIX_OFFSET        CXL_BITS(31, 3) /* in place: the masked value is in bytes */
 
 typedef struct PciMsixEntry {
