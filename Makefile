@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# A thin front to Meson: "make" builds build/softdcd.  Variables: BUILD, PREFIX, DESTDIR, ARGS.
+BUILD ?= build
+ARGS ?=
+
+.PHONY: all configured demo test bench install clean format
+
+# Talk goes to stderr: the output of "make demo ARGS=--json" is the demo's alone.
+all: configured
+	@ninja --quiet -C $(BUILD) softdcd >&2
+
+configured:
+	@tools/deps build
+	@[ -e $(BUILD)/build.ninja ] || meson setup $(BUILD) >&2
+
+demo: all
+	@$(BUILD)/softdcd demo $(ARGS)
+
+# Everything; ARGS=--fast, or a glob of test names, for less.
+test:
+	@tools/deps test
+	@tests/run --build $(BUILD) $(ARGS)
+
+bench: configured
+	@meson test -C $(BUILD) --benchmark --verbose $(ARGS)
+
+install: all
+	$(if $(PREFIX),meson configure $(BUILD) -Dprefix=$(PREFIX))
+	meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-clang
+
+format:
+	find include src tests bench -name '*.[ch]' -exec clang-format -i {} +
