@@ -24,8 +24,9 @@ test:
 bench: configured
 	@meson test -C $(BUILD) --benchmark --verbose $(ARGS)
 
-install: all
+install: configured
 	$(if $(PREFIX),meson configure $(BUILD) -Dprefix=$(PREFIX))
+	@ninja --quiet -C $(BUILD) softdcd
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
