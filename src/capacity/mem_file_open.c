@@ -24,12 +24,20 @@
 #define SEALS_RAM       (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define SEALS_READ_ONLY (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
 
-static const char *const type_names[] = {
-	[BACKEND_MEMFD] = "memfd",
-	[BACKEND_HUGETLB] = "hugetlb",
-	[BACKEND_FILE] = "file",
-	[BACKEND_DEVDAX] = "devdax",
-};
+static const char *type_name(BackendType type)
+{
+	switch (type) {
+	case BACKEND_MEMFD:
+		return "memfd";
+	case BACKEND_HUGETLB:
+		return "hugetlb";
+	case BACKEND_FILE:
+		return "file";
+	case BACKEND_DEVDAX:
+		return "devdax";
+	}
+	return "memory";
+}
 
 static uint64_t base_page_size(void)
 {
@@ -57,7 +65,7 @@ static const char *config_label(const MemFileConfig *config)
 {
 	if (config->type == BACKEND_FILE || config->type == BACKEND_DEVDAX)
 		return config->path;
-	return config->name ? config->name : type_names[config->type];
+	return config->name ? config->name : type_name(config->type);
 }
 
 /* LEN is neither 0 nor beyond what a file offset can say, and whole pages. */
@@ -68,7 +76,7 @@ static bool check_len(const MemFileConfig *config, uint64_t len, uint64_t page_s
 	if (len == 0) {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
 			    "%s: size 0: a %s needs at least one page of %" PRIu64 " bytes", label,
-			    type_names[config->type], page_size);
+			    type_name(config->type), page_size);
 		return false;
 	}
 	if (len % page_size != 0) {
@@ -302,7 +310,7 @@ bool mem_file_opened_new(const MemFileConfig *config, MemFileOpened *ret, GError
 {
 	if ((config->type == BACKEND_FILE || config->type == BACKEND_DEVDAX) && !config->path) {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, "a %s needs a path",
-			    type_names[config->type]);
+			    type_name(config->type));
 		return false;
 	}
 	switch (config->type) {
