@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One request and its reply with a vfio-user server that is not trusted. */
+#include "link/vfu_client_conn.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define HEADER_LEN sizeof(VfuHeader)
+
+void vfu_client_conn_init(VfuClientConn *conn, int fd, unsigned timeout_ms)
+{
+	*conn = (VfuClientConn){ .fd = fd, .alive = 1, .timeout_ms = timeout_ms };
+	g_mutex_init(&conn->lock);
+}
+
+/* With the lock held. A socket that missed one reply can never be trusted to be in step again. */
+static void conn_close(VfuClientConn *conn)
+{
+	__atomic_store_n(&conn->alive, 0, __ATOMIC_RELEASE);
+	if (conn->fd >= 0)
+		close(conn->fd);
+	conn->fd = -1;
+}
+
+void vfu_client_conn_clear(VfuClientConn *conn)
+{
+	conn_close(conn);
+	g_mutex_clear(&conn->lock);
+}
+
+int vfu_client_conn_violated(VfuClientConn *conn)
+{
+	g_mutex_lock(&conn->lock);
+	conn_close(conn);
+	g_mutex_unlock(&conn->lock);
+	return -EPROTO;
+}
+
+bool vfu_client_conn_is_alive(VfuClientConn *conn)
+{
+	struct pollfd state = { .events = POLLRDHUP };
+	bool hung_up;
+
+	if (__atomic_load_n(&conn->alive, __ATOMIC_ACQUIRE) == 0)
+		return false;
+	if (!g_mutex_trylock(&conn->lock))
+		return true; /* a request is under way and will find out */
+	state.fd = conn->fd;
+	hung_up = conn->fd < 0 || (poll(&state, 1, 0) > 0 && state.revents != 0);
+	g_mutex_unlock(&conn->lock);
+	return !hung_up;
+}
+
+/* Waits for EVENTS until DEADLINE. 0, -ETIMEDOUT or -EIO. */
+static int wait_for(int fd, short events, int64_t deadline)
+{
+	for (;;) {
+		int64_t left_us = deadline - g_get_monotonic_time();
+		struct pollfd state = { .fd = fd, .events = events };
+		int n;
+
+		if (left_us <= 0)
+			return -ETIMEDOUT;
+		n = poll(&state, 1, (int)MIN(left_us / 1000 + 1, (int64_t)G_MAXINT));
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -EIO;
+	}
+}
+
+/* Takes LEN bytes off the front of an array of buffers; returns the first that is not empty. */
+static struct iovec *iov_advance(struct iovec *iov, size_t *n_iov, size_t len)
+{
+	while (*n_iov > 0 && len >= iov->iov_len) {
+		len -= iov->iov_len;
+		iov++;
+		(*n_iov)--;
+	}
+	if (*n_iov > 0) {
+		iov->iov_base = (uint8_t *)iov->iov_base + len;
+		iov->iov_len -= len;
+	}
+	return iov;
+}
+
+/* ---- request ---- */
+
+static int send_all(int sock, struct msghdr *msg, size_t len, int64_t deadline)
+{
+	while (len > 0) {
+		ssize_t sent = sendmsg(sock, msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+			int rc = wait_for(sock, POLLOUT, deadline);
+
+			if (rc < 0)
+				return rc;
+			continue;
+		}
+		if (sent < 0)
+			return -EIO;
+		len -= (size_t)sent;
+		/* Descriptors have gone with the first byte. */
+		msg->msg_control = NULL;
+		msg->msg_controllen = 0;
+		msg->msg_iov = iov_advance(msg->msg_iov, &msg->msg_iovlen, (size_t)sent);
+	}
+	return 0;
+}
+
+static int send_request(VfuClientConn *conn, const VfuExchange *x, uint16_t id, int64_t deadline)
+{
+	size_t len = HEADER_LEN + x->request_len + x->data_len;
+	VfuHeader header = {
+		.id = le16_put(id),
+		.command = le16_put((uint16_t)x->command),
+		.size = le32_put((uint32_t)len),
+		.flags = le32_put(VFU_TYPE_COMMAND | (x->no_reply ? VFU_FLAGS_NO_REPLY : 0)),
+	};
+	struct iovec iov[] = {
+		{ &header, HEADER_LEN },
+		{ (void *)x->request, x->request_len },
+		{ (void *)x->data, x->data_len },
+	};
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(VFU_MAX_FDS * sizeof(int))];
+	} control;
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = G_N_ELEMENTS(iov) };
+
+	g_assert(x->n_fds <= VFU_MAX_FDS);
+	if (x->n_fds > 0) {
+		struct cmsghdr *cmsg;
+
+		memset(&control, 0, sizeof(control));
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = CMSG_SPACE(x->n_fds * sizeof(int));
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(x->n_fds * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), x->fds, x->n_fds * sizeof(int));
+	}
+	return send_all(conn->fd, &msg, len, deadline);
+}
+
+/* ---- reply ---- */
+
+static int collect_fd(struct msghdr *msg, VfuExchange *x)
+{
+	bool fits = (msg->msg_flags & MSG_CTRUNC) == 0;
+
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL;
+	     cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
+			if (x->wants_fd && x->ret_fd < 0) {
+				x->ret_fd = fd;
+			} else {
+				close(fd);
+				fits = false;
+			}
+		}
+	}
+	return fits ? 0 : -EPROTO;
+}
+
+/* Bytes received (> 0), or -errno; -EAGAIN when there are none. */
+static ssize_t receive_some(int sock, struct iovec *iov, size_t n_iov, VfuExchange *x)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr msg = {
+		.msg_iov = iov,
+		.msg_iovlen = n_iov,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	ssize_t got;
+
+	do {
+		got = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK ? -EAGAIN : -EIO;
+	if (collect_fd(&msg, x) < 0)
+		return -EPROTO;
+	return got == 0 ? -EIO : got;
+}
+
+/* The same, waiting until DEADLINE, the first spin_us of it without sleeping. */
+static ssize_t receive_wait(VfuClientConn *conn, struct iovec *iov, size_t n_iov, VfuExchange *x,
+			    int64_t deadline)
+{
+	unsigned spin_us = __atomic_load_n(&conn->spin_us, __ATOMIC_RELAXED);
+	int64_t spin_end = spin_us > 0 ? g_get_monotonic_time() + spin_us : 0;
+
+	for (;;) {
+		ssize_t got = receive_some(conn->fd, iov, n_iov, x);
+		int rc;
+
+		if (got != -EAGAIN)
+			return got;
+		if (spin_end != 0 && g_get_monotonic_time() < spin_end)
+			continue;
+		spin_end = 0;
+		rc = wait_for(conn->fd, POLLIN, deadline);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+/* 0: a good reply; > 0: a good error reply, the errno; < 0: neither. */
+static int check_header(const VfuHeader *header, const VfuExchange *x, uint16_t id)
+{
+	uint32_t flags = le32_get(header->flags);
+	uint32_t size = le32_get(header->size);
+	uint32_t error = le32_get(header->error);
+
+	if (le16_get(header->id) != id || le16_get(header->command) != x->command)
+		return -EPROTO;
+	if (flags == (VFU_TYPE_REPLY | VFU_FLAGS_ERROR))
+		return size == HEADER_LEN && error > 0 && error < 4096 ? (int)error : -EPROTO;
+	if (flags != VFU_TYPE_REPLY || size < HEADER_LEN + x->reply_min ||
+	    size > HEADER_LEN + x->reply_len + x->reply_data_len)
+		return -EPROTO;
+	return 0;
+}
+
+/* As check_header(), with the payload in the buffers of X. */
+static int receive_reply(VfuClientConn *conn, VfuExchange *x, uint16_t id, int64_t deadline)
+{
+	VfuHeader header;
+	struct iovec parts[] = {
+		{ &header, HEADER_LEN },
+		{ x->reply, x->reply_len },
+		{ x->reply_data, x->reply_data_len },
+	};
+	struct iovec *iov = parts;
+	size_t n_iov = G_N_ELEMENTS(parts);
+	size_t have = 0;
+	size_t size = HEADER_LEN; /* until the header says more */
+	int rc = 0;
+
+	while (have < size) {
+		ssize_t got = receive_wait(conn, iov, n_iov, x, deadline);
+
+		if (got < 0)
+			return (int)got;
+		if (have < HEADER_LEN && have + (size_t)got >= HEADER_LEN) {
+			rc = check_header(&header, x, id);
+			if (rc < 0)
+				return rc;
+			size = le32_get(header.size);
+		}
+		have += (size_t)got;
+		iov = iov_advance(iov, &n_iov, (size_t)got);
+	}
+	if (have > size || (rc > 0 && x->ret_fd >= 0))
+		return -EPROTO;
+	x->ret_len = size - HEADER_LEN;
+	return rc;
+}
+
+static int exchange_locked(VfuClientConn *conn, VfuExchange *x)
+{
+	int64_t deadline = g_get_monotonic_time() + (int64_t)conn->timeout_ms * 1000;
+	uint16_t id = conn->next_id++;
+	int rc;
+
+	if (conn->fd < 0)
+		return -EIO;
+	__atomic_add_fetch(&conn->n_messages, 1, __ATOMIC_RELAXED);
+	rc = send_request(conn, x, id, deadline);
+	if (rc == 0 && !x->no_reply)
+		rc = receive_reply(conn, x, id, deadline);
+	if (rc > 0)
+		return -rc;
+	if (rc < 0) {
+		if (x->ret_fd >= 0)
+			close(x->ret_fd);
+		x->ret_fd = -1;
+		conn_close(conn);
+	}
+	return rc;
+}
+
+int vfu_client_conn_exchange(VfuClientConn *conn, VfuExchange *x)
+{
+	int rc;
+
+	x->ret_fd = -1;
+	x->ret_len = 0;
+	g_mutex_lock(&conn->lock);
+	rc = exchange_locked(conn, x);
+	g_mutex_unlock(&conn->lock);
+	return rc;
+}
