@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The device register block: capability array, status registers, and access to the mailbox. */
+#include "device/device_regs.h"
+
+#include "cxl/device.h"
+#include "device/command.h"
+#include "device/mailbox.h"
+
+#include <gio/gio.h>
+#include <string.h>
+
+/*
+ * Layout: the mailbox's registers end where its payload's page begins, so that a guest can map the
+ * payload while accesses to registers trap. Everything else stands in the pages before.
+ */
+#define STATUS_OFFSET        0x80u
+#define MEMDEV_STATUS_OFFSET 0x90u
+#define MIN_PAGE             0x1000u
+
+#define DEFAULT_PAYLOAD_LOG2 16
+#define DEFAULT_LOG_DEPTH    64
+#define DEFAULT_DC_LOG_DEPTH 4096
+
+struct DeviceRegs {
+	DeviceOps ops;
+	void *opaque;
+	Mailbox *mailbox;
+	uint32_t payload_offset; /* and length of all that traps */
+	Cci cci;
+};
+
+/* ---- what mailbox and commands call back ---- */
+
+static int execute(void *opaque, MailboxCall *call)
+{
+	DeviceRegs *regs = opaque;
+
+	return cci_execute(&regs->cci, call);
+}
+
+static void mailbox_irq(void *opaque)
+{
+	DeviceRegs *regs = opaque;
+
+	regs->ops.irq(regs->opaque, DEVICE_VECTOR_MAILBOX);
+}
+
+static uint64_t now_us(void *opaque)
+{
+	DeviceRegs *regs = opaque;
+
+	return regs->ops.now_us(regs->opaque);
+}
+
+static void trace(void *opaque, uint16_t opcode, enum cxl_rc rc, uint64_t took_us)
+{
+	DeviceRegs *regs = opaque;
+
+	regs->ops.trace(regs->opaque, opcode, rc, took_us);
+}
+
+static const MailboxOps mailbox_ops = {
+	.execute = execute,
+	.irq = mailbox_irq,
+	.now_us = now_us,
+};
+
+static const MailboxOps traced_mailbox_ops = {
+	.execute = execute,
+	.irq = mailbox_irq,
+	.now_us = now_us,
+	.trace = trace,
+};
+
+/* ---- life ---- */
+
+static bool check_static_len(const DeviceConfig *config, DcDevice *dc, GError **error)
+{
+	uint64_t sum;
+
+	if (config->ram_len % CXL_CAPACITY_UNIT || config->pmem_len % CXL_CAPACITY_UNIT ||
+	    __builtin_add_overflow(config->ram_len, config->pmem_len, &sum) ||
+	    sum != dc_device_static_len(dc)) {
+		g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+			    "device %s: ram and pmem must be multiples of 256 MiB and add up to the"
+			    " static capacity before DC region 0",
+			    config->name);
+		return false;
+	}
+	if (config->lsa && mem_file_len(config->lsa) > UINT32_MAX) {
+		g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+			    "device %s: label storage must be smaller than 4 GiB", config->name);
+		return false;
+	}
+	return true;
+}
+
+static bool make_logs(DeviceRegs *regs, const DeviceConfig *config, GError **error)
+{
+	for (unsigned log = 0; log < CXL_N_LOGS; log++) {
+		uint32_t depth = config->log_depth[log];
+
+		if (depth == 0)
+			depth = log == CXL_LOG_DC ? DEFAULT_DC_LOG_DEPTH : DEFAULT_LOG_DEPTH;
+		if (depth > EVENT_LOG_MAX_DEPTH) {
+			g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+				    "device %s: event log %u of %u records: at most %u, there are"
+				    " no more handles",
+				    config->name, log, depth, EVENT_LOG_MAX_DEPTH);
+			return false;
+		}
+		regs->cci.logs[log] = event_log_new(depth);
+		regs->cci.int_vector[log] = log == CXL_LOG_DC ? DEVICE_VECTOR_DC
+							      : DEVICE_VECTOR_EVENTS;
+	}
+	return true;
+}
+
+DeviceRegs *device_regs_new(const DeviceConfig *config, DcDevice *dc, const DeviceOps *ops,
+			    void *opaque, GError **error)
+{
+	g_autoptr(DeviceRegs) regs = g_new0(DeviceRegs, 1);
+	unsigned payload_log2 = config->payload_log2 ? config->payload_log2 : DEFAULT_PAYLOAD_LOG2;
+
+	G_STATIC_ASSERT(DEVICE_VECTOR_DC < DEVICE_N_VECTORS && DEVICE_N_VECTORS <= 16);
+	regs->ops = *ops;
+	regs->opaque = opaque;
+	regs->payload_offset = (uint32_t)MAX(sysconf(_SC_PAGESIZE), (long)MIN_PAGE);
+	if (!check_static_len(config, dc, error))
+		return NULL;
+	regs->mailbox = mailbox_new(payload_log2, DEVICE_VECTOR_MAILBOX,
+				    ops->trace ? &traced_mailbox_ops : &mailbox_ops, regs, error);
+	if (!regs->mailbox || !make_logs(regs, config, error))
+		return NULL;
+	regs->cci.mailbox = regs->mailbox;
+	regs->cci.now_us = now_us;
+	regs->cci.opaque = regs;
+	cci_init(&regs->cci, config, dc, mailbox_payload_size(regs->mailbox));
+	return g_steal_pointer(&regs);
+}
+
+void device_regs_free(DeviceRegs *regs)
+{
+	if (!regs)
+		return;
+	mailbox_free(regs->mailbox);
+	cci_destroy(&regs->cci);
+	g_free(regs);
+}
+
+void device_regs_reset(DeviceRegs *regs, DeviceReset kind)
+{
+	if (kind == DEVICE_RESET_NEW_SESSION)
+		mailbox_new_session(regs->mailbox);
+	else
+		mailbox_reset(regs->mailbox);
+	cci_reset(&regs->cci, kind);
+}
+
+/* Nothing in here waits for time: the core keeps the deadline of a command in flight. */
+void device_regs_tick(DeviceRegs *regs)
+{
+}
+
+uint64_t device_regs_next_deadline_us(const DeviceRegs *regs)
+{
+	return UINT64_MAX;
+}
+
+/* ---- registers ---- */
+
+uint64_t device_regs_payload_offset(const DeviceRegs *regs)
+{
+	return regs->payload_offset;
+}
+
+uint64_t device_regs_payload_len(const DeviceRegs *regs)
+{
+	return mailbox_map_len(regs->mailbox);
+}
+
+int device_regs_peek_payload_fd(const DeviceRegs *regs)
+{
+	return mailbox_peek_fd(regs->mailbox);
+}
+
+uint64_t device_regs_len(const DeviceRegs *regs)
+{
+	return (uint64_t)regs->payload_offset + mailbox_map_len(regs->mailbox);
+}
+
+static uint32_t mailbox_offset(const DeviceRegs *regs)
+{
+	return regs->payload_offset - CXL_MBOX_PAYLOAD;
+}
+
+/* One of the four headers' dwords; the array's own comes first. */
+static uint32_t read_cap_array(const DeviceRegs *regs, uint32_t offset)
+{
+	const struct {
+		CxlDevCapArray array;
+		CxlDevCapHeader caps[3];
+	} table = {
+		.array = {
+			.version = CXL_DEV_CAP_ARRAY_VERSION_1,
+			.type = CXL_DEV_CAP_ARRAY_TYPE_MEMDEV,
+			.n_caps = le16_put(3),
+		},
+		.caps = {
+			{
+				.id = le16_put(CXL_DEV_CAP_ID_STATUS),
+				.version = CXL_DEV_CAP_STATUS_VERSION,
+				.offset = le32_put(STATUS_OFFSET),
+				.len = le32_put(CXL_DEV_STATUS_LEN),
+			},
+			{
+				.id = le16_put(CXL_DEV_CAP_ID_MAILBOX),
+				.version = CXL_DEV_CAP_MAILBOX_VERSION,
+				.offset = le32_put(mailbox_offset(regs)),
+				.len = le32_put(
+					CXL_MBOX_LEN(mailbox_payload_size(regs->mailbox))),
+			},
+			{
+				.id = le16_put(CXL_DEV_CAP_ID_MEMDEV_STATUS),
+				.version = CXL_DEV_CAP_MEMDEV_STATUS_VERSION,
+				.offset = le32_put(MEMDEV_STATUS_OFFSET),
+				.len = le32_put(CXL_MEMDEV_STATUS_LEN),
+			},
+		},
+	};
+
+	G_STATIC_ASSERT(sizeof(table) <= STATUS_OFFSET);
+	if (offset >= sizeof(table))
+		return 0;
+	return le32_load((const uint8_t *)&table + offset);
+}
+
+static uint32_t event_status(const DeviceRegs *regs)
+{
+	uint32_t status = 0;
+
+	for (unsigned log = 0; log < CXL_N_LOGS; log++)
+		if (event_log_n_records(regs->cci.logs[log]) > 0)
+			status |= CXL_BIT(log);
+	return status;
+}
+
+/* OFFSET is a multiple of 4 below the payload. */
+static uint32_t read_reg(const DeviceRegs *regs, uint32_t offset)
+{
+	if (offset >= mailbox_offset(regs))
+		return mailbox_read_reg(regs->mailbox, offset - mailbox_offset(regs));
+	switch (offset) {
+	case STATUS_OFFSET + CXL_DEV_EVENT_STATUS:
+		return event_status(regs);
+	case MEMDEV_STATUS_OFFSET + CXL_MEMDEV_STATUS:
+		return CXL_MEMDEV_STATUS_IDLE;
+	default:
+		return read_cap_array(regs, offset);
+	}
+}
+
+static bool is_inside(const DeviceRegs *regs, uint64_t offset, uint32_t len)
+{
+	return offset <= device_regs_len(regs) && len <= device_regs_len(regs) - offset;
+}
+
+int device_regs_read(DeviceRegs *regs, uint64_t offset, void *buf, uint32_t len)
+{
+	uint8_t *out = buf;
+
+	if (!is_inside(regs, offset, len))
+		return -EINVAL;
+	while (len > 0 && offset < regs->payload_offset) {
+		uint32_t skip = offset % 4;
+		uint32_t n = MIN(4 - skip, len);
+		uint8_t reg[4];
+
+		le32_store(reg, read_reg(regs, (uint32_t)offset - skip));
+		memcpy(out, reg + skip, n);
+		out += n;
+		offset += n;
+		len -= n;
+	}
+	if (len > 0)
+		mailbox_read_payload(regs->mailbox, (uint32_t)(offset - regs->payload_offset), out,
+				     len);
+	return 0;
+}
+
+/* The payload's part comes first, so that a doorbell in the same access finds it in place. */
+int device_regs_write(DeviceRegs *regs, uint64_t offset, const void *buf, uint32_t len)
+{
+	const uint8_t *in = buf;
+	uint64_t end = offset + len;
+
+	if (!is_inside(regs, offset, len))
+		return -EINVAL;
+	if (end > regs->payload_offset) {
+		uint64_t from = MAX(offset, regs->payload_offset);
+
+		mailbox_write_payload(regs->mailbox, (uint32_t)(from - regs->payload_offset),
+				      in + (from - offset), (uint32_t)(end - from));
+		end = from;
+	}
+	if (end > mailbox_offset(regs) && end > offset) {
+		uint64_t from = MAX(offset, mailbox_offset(regs));
+
+		mailbox_write_regs(regs->mailbox, (uint32_t)(from - mailbox_offset(regs)),
+				   in + (from - offset), (uint32_t)(end - from));
+	}
+	return 0;
+}
+
+/* ---- event logs ---- */
+
+/*
+ * An interrupt for each record, not only for the first in an empty log: a host that has read all
+ * there was may be about to sleep when the next one comes.
+ */
+static void notify_host(DeviceRegs *regs, unsigned log)
+{
+	if (regs->cci.int_mode[log] == CXL_INT_MODE_MSI)
+		regs->ops.irq(regs->opaque, regs->cci.int_vector[log]);
+}
+
+bool device_regs_inject_event(DeviceRegs *regs, unsigned log, const CxlEventRecord *record)
+{
+	if (log >= CXL_LOG_DC) /* what is in the DC log has a reservation behind it */
+		return false;
+	if (!event_log_post(regs->cci.logs[log], record, 0, false, cci_timestamp(&regs->cci)))
+		return false;
+	notify_host(regs, log);
+	return true;
+}
+
+bool device_regs_dc_log_reserve(DeviceRegs *regs, uint32_t n)
+{
+	return event_log_reserve(regs->cci.logs[CXL_LOG_DC], n);
+}
+
+void device_regs_dc_log_unreserve(DeviceRegs *regs, uint32_t n)
+{
+	event_log_unreserve(regs->cci.logs[CXL_LOG_DC], n);
+}
+
+void device_regs_dc_log_post(DeviceRegs *regs, const DcEvent *event)
+{
+	static const uint8_t uuid[CXL_UUID_LEN] = CXL_UUID_EVENT_DYNAMIC_CAPACITY;
+	CxlEventDc wire = {
+		.header.flags =
+			le24_put(CXL_FIELD_PUT(CXL_EVENT_SEVERITY, CXL_EVENT_SEVERITY_INFO)),
+		.type = (uint8_t)event->type,
+		.validity = CXL_EVENT_DC_VALID_EXTENTS | CXL_EVENT_DC_VALID_TAGS,
+		.region = event->region,
+		.flags = event->more ? CXL_EVENT_DC_MORE : 0,
+		.extent.dpa = le64_put(event->dpa),
+		.extent.len = le64_put(event->len),
+		.extent.shared_seq = le16_put(event->shared_seq),
+		.n_extents_available = le32_put(event->available_extents),
+		.n_tags_available = le32_put(event->available_tags),
+	};
+	CxlEventRecord record;
+
+	memcpy(wire.header.uuid, uuid, sizeof(uuid));
+	memcpy(wire.extent.tag, event->tag.b, sizeof(wire.extent.tag));
+	memcpy(&record, &wire, sizeof(record));
+	event_log_post(regs->cci.logs[CXL_LOG_DC], &record, event->cookie, true,
+		       cci_timestamp(&regs->cci));
+	/* One interrupt for a chain, at its end: the host can do nothing with half of it. */
+	if (!event->more)
+		notify_host(regs, CXL_LOG_DC);
+}
+
+void device_regs_dc_log_withdraw(DeviceRegs *regs, uint64_t cookie)
+{
+	event_log_withdraw(regs->cci.logs[CXL_LOG_DC], cookie);
+}
