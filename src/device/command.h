@@ -80,8 +80,8 @@ int cci_execute(Cci *cci, MailboxCall *call);
 
 uint64_t cci_timestamp(const Cci *cci); /* ns; 0 = the host never set it */
 void cci_reset_alerts(Cci *cci);        /* factory settings */
-/* False and nothing changed when a mode is not supported. N is 4 (DC's is left alone) or 5. */
-bool cci_set_int_policy(Cci *cci, const CxlEventIntPolicy *policy, size_t n);
+/* False and nothing changed when a mode is not supported. Without DC its setting is left alone. */
+bool cci_set_int_policy(Cci *cci, const CxlEventIntPolicy *policy, bool with_dc);
 void cci_get_int_policy(const Cci *cci, CxlEventIntPolicy *ret);
 
 /* Copies a finished structure out: all a handler does to its output. */

@@ -61,17 +61,19 @@ void cci_get_int_policy(const Cci *cci, CxlEventIntPolicy *ret)
 					  CXL_FIELD_PUT(CXL_INT_MSG, cci->int_vector[log]));
 }
 
-bool cci_set_int_policy(Cci *cci, const CxlEventIntPolicy *policy, size_t n)
+bool cci_set_int_policy(Cci *cci, const CxlEventIntPolicy *policy, bool with_dc)
 {
-	for (size_t log = 0; log < n; log++) {
+	unsigned n = with_dc ? CXL_N_LOGS : CXL_LOG_DC;
+
+	for (unsigned log = 0; log < n; log++) {
 		unsigned mode = CXL_FIELD_GET(CXL_INT_MODE, policy->log[log]);
 
 		if (mode != CXL_INT_MODE_NONE && mode != CXL_INT_MODE_MSI)
 			return false;
 	}
-	for (size_t log = 0; log < n; log++)
+	for (unsigned log = 0; log < n; log++)
 		cci->int_mode[log] = CXL_FIELD_GET(CXL_INT_MODE, policy->log[log]);
-	if (n > CXL_LOG_DC)
+	if (with_dc)
 		dc_device_set_events_enabled(cci->dc,
 					     cci->int_mode[CXL_LOG_DC] == CXL_INT_MODE_MSI);
 	return true;
@@ -86,12 +88,14 @@ static int get_int_policy(Cci *cci, MailboxCall *call)
 	return CXL_RC_SUCCESS;
 }
 
+/* Linux without dynamic capacity sends four bytes: DC's setting is then not touched. */
 static int set_int_policy(Cci *cci, MailboxCall *call)
 {
 	CxlEventIntPolicy in = { .log = { 0 } };
 
 	memcpy(&in, call->in, call->in_len);
-	return cci_set_int_policy(cci, &in, call->in_len) ? CXL_RC_SUCCESS : CXL_RC_INVALID_INPUT;
+	return cci_set_int_policy(cci, &in, call->in_len > CXL_LOG_DC) ? CXL_RC_SUCCESS
+								       : CXL_RC_INVALID_INPUT;
 }
 
 static const Command commands[] = {

@@ -314,6 +314,16 @@ int device_regs_write(DeviceRegs *regs, uint64_t offset, const void *buf, uint32
 
 /* ---- event logs ---- */
 
+void device_regs_get_int_policy(const DeviceRegs *regs, CxlEventIntPolicy *ret)
+{
+	cci_get_int_policy(&regs->cci, ret);
+}
+
+bool device_regs_set_int_policy(DeviceRegs *regs, const CxlEventIntPolicy *policy)
+{
+	return cci_set_int_policy(&regs->cci, policy, true);
+}
+
 /*
  * An interrupt for each record, not only for the first in an empty log: a host that has read all
  * there was may be about to sleep when the next one comes.

@@ -52,6 +52,11 @@ uint64_t device_regs_payload_len(const DeviceRegs *regs); /* a multiple of the p
 /* -1 when there is none to map: the payload is then reached by trapped access only. */
 int device_regs_peek_payload_fd(const DeviceRegs *regs);
 
+/* Interrupt policy as 0102h and 0103h have it, for a session that resumes after a restart of the
+ * daemon. False and nothing changed when a mode is not supported. */
+void device_regs_get_int_policy(const DeviceRegs *regs, CxlEventIntPolicy *ret);
+bool device_regs_set_int_policy(DeviceRegs *regs, const CxlEventIntPolicy *policy);
+
 /* Shapes of device.h: device_inject_event() and device_dc_log_*(). */
 bool device_regs_inject_event(DeviceRegs *regs, unsigned log, const CxlEventRecord *record);
 bool device_regs_dc_log_reserve(DeviceRegs *regs, uint32_t n);
