@@ -82,7 +82,9 @@ uint64_t vfu_client_n_messages(const VfuClient *client)
 
 void vfu_client_set_spin(VfuClient *client, unsigned us)
 {
-	__atomic_store_n(&client->conn.spin_us, us, __ATOMIC_RELAXED);
+	g_mutex_lock(&client->conn.lock);
+	client->conn.spin.us = us;
+	g_mutex_unlock(&client->conn.lock);
 }
 
 /* ---- access ---- */

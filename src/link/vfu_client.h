@@ -48,7 +48,10 @@ int vfu_client_disable_irqs(VfuClient *client, unsigned index);
 int vfu_client_reset(VfuClient *client);
 /* Messages sent so far: what a probe costs. */
 uint64_t vfu_client_n_messages(const VfuClient *client);
-/* Look for a reply for US microseconds before sleeping until it comes; 0, the default: sleep. */
+/*
+ * Look for a reply for US microseconds before sleeping until it comes, as long as that pays
+ * (vfu_spin.h). Default 50; 0 = never.
+ */
 void vfu_client_set_spin(VfuClient *client, unsigned us);
 
 #endif

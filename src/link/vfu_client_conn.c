@@ -13,7 +13,12 @@
 
 void vfu_client_conn_init(VfuClientConn *conn, int fd, unsigned timeout_ms)
 {
-	*conn = (VfuClientConn){ .fd = fd, .alive = 1, .timeout_ms = timeout_ms };
+	*conn = (VfuClientConn){
+		.fd = fd,
+		.alive = 1,
+		.timeout_ms = timeout_ms,
+		.spin = { .us = VFU_SPIN_DEFAULT_US },
+	};
 	g_mutex_init(&conn->lock);
 }
 
@@ -203,22 +208,20 @@ static ssize_t receive_some(int sock, struct iovec *iov, size_t n_iov, VfuExchan
 	return got == 0 ? -EIO : got;
 }
 
-/* The same, waiting until DEADLINE, the first spin_us of it without sleeping. */
+/* The same, waiting until DEADLINE. */
 static ssize_t receive_wait(VfuClientConn *conn, struct iovec *iov, size_t n_iov, VfuExchange *x,
 			    int64_t deadline)
 {
-	unsigned spin_us = __atomic_load_n(&conn->spin_us, __ATOMIC_RELAXED);
-	int64_t spin_end = spin_us > 0 ? g_get_monotonic_time() + spin_us : 0;
-
 	for (;;) {
 		ssize_t got = receive_some(conn->fd, iov, n_iov, x);
 		int rc;
 
-		if (got != -EAGAIN)
+		if (got != -EAGAIN) {
+			vfu_spin_found(&conn->spin);
 			return got;
-		if (spin_end != 0 && g_get_monotonic_time() < spin_end)
+		}
+		if (vfu_spin_again(&conn->spin))
 			continue;
-		spin_end = 0;
 		rc = wait_for(conn->fd, POLLIN, deadline);
 		if (rc < 0)
 			return rc;

@@ -3,6 +3,7 @@
 #ifndef LINK_VFU_CLIENT_CONN_H
 #define LINK_VFU_CLIENT_CONN_H
 
+#include "link/vfu_spin.h"
 #include "link/vfu_wire.h"
 
 #include <glib.h>
@@ -13,7 +14,7 @@ typedef struct VfuClientConn {
 	int fd;    /* -1 = closed for good */
 	int alive; /* atomic: fd >= 0, readable without the lock */
 	unsigned timeout_ms;
-	unsigned spin_us; /* atomic */
+	VfuSpin spin;
 	uint16_t next_id;
 	uint64_t n_messages; /* atomic */
 } VfuClientConn;

@@ -20,6 +20,7 @@
 #include "link/vfu_server.h"
 
 #include "link/vfu_session.h"
+#include "link/vfu_spin.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,6 +56,7 @@ typedef struct VfuConn {
 
 	/* Monotonic times at which patience ends, 0 = waiting for nothing. */
 	int64_t hello_deadline, rx_deadline, tx_deadline;
+	VfuSpin spin;
 	VfuSession session;
 } VfuConn;
 
@@ -284,7 +286,6 @@ static enum step conn_handle_next(VfuConn *conn)
 static bool conn_service(VfuConn *conn)
 {
 	unsigned n_handled = 0;
-	int64_t spin_end = 0;
 
 	if (!conn_flush(conn))
 		return false;
@@ -293,20 +294,17 @@ static bool conn_service(VfuConn *conn)
 
 		if (step == STEP_DONE) {
 			n_handled++;
-			spin_end = 0;
 			continue;
 		}
 		if (step == STEP_WAIT)
 			step = conn_receive(conn);
 		if (step == STEP_CLOSE)
 			return false;
-		if (step == STEP_DONE)
+		if (step == STEP_DONE) {
+			vfu_spin_found(&conn->spin);
 			continue;
-		if (n_handled == 0 || conn->server->spin_us == 0)
-			break;
-		if (spin_end == 0)
-			spin_end = g_get_monotonic_time() + conn->server->spin_us;
-		else if (g_get_monotonic_time() >= spin_end)
+		}
+		if (n_handled == 0 || !vfu_spin_again(&conn->spin))
 			break;
 	}
 	return true;
@@ -447,6 +445,7 @@ static bool server_adopt(VfuServer *server, int fd)
 	conn->server = server;
 	conn->fd = fd;
 	conn->tx_fd = -1;
+	conn->spin.us = server->spin_us;
 	conn->hello_deadline = g_get_monotonic_time() + server->stall_us;
 	vfu_session_init(&conn->session, server->ops, server->opaque, &server->notifier, &peer);
 	conn->tag = g_source_add_unix_fd(&conn->source, fd, READABLE_CONDITION);
@@ -555,6 +554,7 @@ VfuServer *vfu_server_new(GMainContext *context, const VfuServerOps *ops, void *
 	server->opaque = opaque;
 	server->notifier = (VfuNotifier)VFU_NOTIFIER_INIT;
 	server->stall_us = STALL_TIMEOUT_MS * G_TIME_SPAN_MILLISECOND;
+	server->spin_us = VFU_SPIN_DEFAULT_US;
 	return server;
 }
 
@@ -611,4 +611,6 @@ void vfu_server_set_stall_timeout(VfuServer *server, unsigned ms)
 void vfu_server_set_spin(VfuServer *server, unsigned us)
 {
 	server->spin_us = us;
+	if (server->conn != NULL)
+		server->conn->spin.us = us;
 }
