@@ -267,6 +267,42 @@ static void test_scribble(void)
 	unmap_payload(f, map);
 }
 
+typedef struct Scribbler {
+	uint8_t *map;
+	gint stop;
+} Scribbler;
+
+static void *scribble(void *opaque)
+{
+	Scribbler *s = opaque;
+	volatile uint8_t *count = s->map;
+
+	for (uint8_t i = 0; !g_atomic_int_get(&s->stop); i++)
+		count[i % 4] = i & 8 ? 0xff : i % 4 == 0;
+	return NULL;
+}
+
+/* The count is checked and used in one copy: it never is another one in between. */
+static void test_scribbling_thread(void)
+{
+	g_autoptr(Fixture) f = fixture_new();
+	Scribbler s = { .map = map_payload(f) };
+	GThread *thread = g_thread_new("scribble", scribble, &s);
+	unsigned n_accepted = 0;
+
+	for (unsigned i = 0; i < 50000; i++) {
+		ring(f, 0x4802, NULL, 0, 8 + 24);
+		if (collect(f) != CXL_RC_SUCCESS)
+			continue;
+		g_assert_cmpuint(f->dc.n_ranges, <=, 1);
+		n_accepted++;
+	}
+	g_assert_cmpuint(f->dc.n_adds, ==, n_accepted);
+	g_atomic_int_set(&s.stop, 1);
+	g_thread_join(thread);
+	unmap_payload(f, s.map);
+}
+
 static void test_reset_during_command(void)
 {
 	static const DeviceReset kinds[] = { DEVICE_RESET_FLR, DEVICE_RESET_CONVENTIONAL,
@@ -389,6 +425,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/device/mailbox/length-beyond-payload", test_length_beyond_payload);
 	g_test_add_func("/unit/device/mailbox/payload-file", test_payload_file);
 	g_test_add_func("/unit/device/mailbox/scribble", test_scribble);
+	g_test_add_func("/unit/device/mailbox/scribbling-thread", test_scribbling_thread);
 	g_test_add_func("/unit/device/mailbox/reset-during-command", test_reset_during_command);
 	g_test_add_func("/unit/device/mailbox/free-during-command", test_free_during_command);
 	g_test_add_func("/unit/device/mailbox/sessions-share-nothing", test_sessions_share_nothing);
