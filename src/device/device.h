@@ -75,7 +75,13 @@ void device_tick(Device *dev);
 uint64_t device_next_deadline_us(const Device *dev);
 void device_decoder_done(Device *dev, uint64_t req, bool ok);
 
-/* ---- register access: 0 or -errno; any offset and length inside the space is legal ---- */
+/*
+ * ---- register access ----
+ * Any offset and length inside the space is legal: 0; else -EINVAL. What is not a register reads as
+ * 0, writes to it and to read-only bits are ignored. Reading never changes anything. Writes of
+ * other widths than a register's are cut at its borders, low address first, and touch only their
+ * bytes.
+ */
 int device_config_read(Device *dev, uint32_t offset, void *buf, uint32_t len);
 int device_config_write(Device *dev, uint32_t offset, const void *buf, uint32_t len);
 int device_bar_read(Device *dev, unsigned bar, uint64_t offset, void *buf, uint32_t len);
@@ -96,7 +102,7 @@ typedef enum DeviceReset {
 	DEVICE_RESET_FORGET,
 } DeviceReset;
 void device_reset(Device *dev, DeviceReset kind);
-/* Registers that a resuming session gets back: HDM decoders, DVSEC control, interrupt policy. */
+/* The decoders with COMMITTED set, in order: what a host side that comes back has to be told. */
 void device_foreach_decoder(const Device *dev, void (*func)(const HdmDecoder *, void *),
 			    void *opaque);
 

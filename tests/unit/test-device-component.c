@@ -25,6 +25,7 @@ static void test_capabilities(void)
 	g_assert_cmpmem(block, CAP_BASE, zeros, CAP_BASE);
 	for (unsigned i = CXL_COMPONENT_IMPL_SPECIFIC; i < CXL_COMPONENT_LEN; i++)
 		g_assert_cmpuint(block[i], ==, 0);
+	g_assert_cmphex(rd(fake, fake->hdm + CXL_HDM_CTRL), ==, 0);
 	/* An uncommitted decoder reads as Linux wants it: type set, the rest 0 */
 	for (unsigned i = 0; i < N; i++)
 		g_assert_cmphex(ctrl(fake, i), ==, CXL_HDM_DEC_HOST_ONLY);

@@ -216,6 +216,41 @@ static void test_bounds(void)
 	g_assert_cmphex(device_payload_offset(ep->dev) + device_payload_len(ep->dev), <=, bar0);
 }
 
+/* The DOE where it stands: dword writes act, other widths do not, reading moves nothing. */
+static void test_doe(void)
+{
+	g_autoptr(Endpoint) ep = ep_new(GIB, 0, 1);
+	unsigned at = find_ext_cap(ep, PCI_EXTCAP_DOE, -1);
+	static const uint32_t request[] = { 0x00021e98, 3, 0 };
+	uint8_t all[DEVICE_CONFIG_LEN], both[8];
+
+	cfg_write(ep, at + PCI_DOE_REG_CTRL, PCI_DOE_CONTROL_ABORT, 4);
+	for (unsigned i = 0; i < 3; i++) {
+		cfg_write(ep, at + PCI_DOE_REG_WRITE, 0xdead, 2);
+		cfg_write(ep, at + PCI_DOE_REG_WRITE, request[i], 4);
+	}
+	cfg_write(ep, at + PCI_DOE_REG_CTRL + 3, 0x80, 1);
+	g_assert_cmphex(cfg(ep, at + PCI_DOE_REG_STATUS, 4), ==, 0);
+	cfg_write(ep, at + PCI_DOE_REG_CTRL, PCI_DOE_CONTROL_GO, 4);
+	for (unsigned i = 0; i < 7; i++) {
+		g_assert_cmphex(cfg(ep, at + PCI_DOE_REG_STATUS, 4), ==, PCI_DOE_STA_READY);
+		g_assert_cmpint(device_config_read(ep->dev, 0, all, sizeof(all)), ==, 0);
+		g_assert_cmphex(cfg(ep, at + PCI_DOE_REG_READ, 4), ==,
+				le32_load(all + at + PCI_DOE_REG_READ));
+		if (i == 0)
+			g_assert_cmphex(cfg(ep, at + PCI_DOE_REG_READ, 4), ==, request[0]);
+		cfg_write(ep, at + PCI_DOE_REG_READ, 0, 4);
+	}
+	g_assert_cmphex(cfg(ep, at + PCI_DOE_REG_STATUS, 4), ==, 0);
+	/* 8 bytes are two dwords: one into the write mailbox, an acknowledgement to nobody */
+	le64_store(both, 1);
+	g_assert_cmpint(device_config_write(ep->dev, at + PCI_DOE_REG_WRITE, both, 8), ==, 0);
+	cfg_write(ep, at + PCI_DOE_REG_WRITE, 3, 4);
+	cfg_write(ep, at + PCI_DOE_REG_WRITE, 0, 4);
+	cfg_write(ep, at + PCI_DOE_REG_CTRL, PCI_DOE_CONTROL_GO, 4);
+	g_assert_cmphex(cfg(ep, at + PCI_DOE_REG_STATUS, 4), ==, PCI_DOE_STA_READY);
+}
+
 /* Every bit a host may change, as the documents say; all others must never change. */
 static const struct {
 	unsigned cap, offset, len;
@@ -274,7 +309,7 @@ static void assert_read_only(Endpoint *ep, const uint8_t *before, const uint8_t 
 static void test_read_only(void)
 {
 	g_autoptr(Endpoint) ep = ep_new(GIB, 0, 1);
-	uint8_t before[DEVICE_CONFIG_LEN], mask[DEVICE_CONFIG_LEN], ones[4], after;
+	uint8_t before[DEVICE_CONFIG_LEN], mask[DEVICE_CONFIG_LEN], ones[DEVICE_CONFIG_LEN], after;
 
 	writable_mask(ep, mask);
 	memset(ones, 0xff, sizeof(ones));
@@ -291,6 +326,10 @@ static void test_read_only(void)
 			g_assert_cmphex(after, ==, before[at] | mask[at]);
 		g_assert_cmpint(device_config_write(ep->dev, at, "\0", 1), ==, 0);
 	}
+	assert_read_only(ep, before, mask);
+	/* All at once: an FLR and the lock in the middle of it */
+	g_assert_cmpint(device_config_write(ep->dev, 0, ones, sizeof(ones)), ==, 0);
+	g_assert_cmpuint(ep->dc_reset, ==, DC_RESET_FLR);
 	assert_read_only(ep, before, mask);
 }
 
@@ -391,6 +430,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/device/config/ranges", test_ranges);
 	g_test_add_func("/unit/device/config/lock", test_lock);
 	g_test_add_func("/unit/device/config/bounds", test_bounds);
+	g_test_add_func("/unit/device/config/doe", test_doe);
 	g_test_add_func("/unit/device/config/read-only", test_read_only);
 	g_test_add_func("/unit/device/config/fuzz", test_fuzz);
 	g_test_add_func("/unit/device/config/refused", test_refused);
