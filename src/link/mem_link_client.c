@@ -3,6 +3,7 @@
 #include "link/mem_link_client.h"
 
 #include "link/mem_link_book.h"
+#include "link/vfu_spin.h"
 #include "util/autofd.h"
 #include "util/fdpass.h"
 
@@ -25,6 +26,8 @@ struct MemLinkClient {
 	MemLinkBook *book;
 	uint64_t last_id;
 	uint8_t *buf; /* MEM_LINK_MAX_MESSAGE */
+	VfuSpin spin;
+	bool looks; /* for the next message, which is due */
 };
 
 /* One message and the descriptors that came with it. What an op took is -EBADF here. */
@@ -237,7 +240,25 @@ static bool send_done(MemLinkClient *client, uint64_t id, int status)
 	return fdpass_send(client->fd, &iov, 1, NULL, 0, 0) == sizeof(done);
 }
 
-/* Receives, carries out and answers one message. False: the link is over. */
+/* Expose follows prepare closely: look for it before sleeping. */
+static ssize_t receive(MemLinkClient *client, int *fds, int *ret_n_fds)
+{
+	int flags = client->looks ? MSG_DONTWAIT : 0;
+
+	for (;;) {
+		ssize_t got = fdpass_recv(client->fd, client->buf, MEM_LINK_MAX_MESSAGE, fds,
+					  MEM_LINK_MAX_PREPARE, ret_n_fds, flags);
+
+		if (got != -EAGAIN) {
+			vfu_spin_found(&client->spin);
+			return got;
+		}
+		if (!vfu_spin_again(&client->spin))
+			flags = 0;
+	}
+}
+
+/* Carries out and answers one message. False: the link is over. */
 static bool serve_one(MemLinkClient *client)
 {
 	const MemLinkHeader *header = (const void *)client->buf;
@@ -247,8 +268,7 @@ static bool serve_one(MemLinkClient *client)
 	int status = VIOLATION;
 	ssize_t got;
 
-	got = fdpass_recv(client->fd, client->buf, MEM_LINK_MAX_MESSAGE, fds, MEM_LINK_MAX_PREPARE,
-			  &n_fds, 0);
+	got = receive(client, fds, &n_fds);
 	/* An empty message looks like the end, and may have brought descriptors. */
 	message.format = got <= 0 ? NULL
 				  : mem_link_check_message(client->buf, (size_t)got,
@@ -258,6 +278,7 @@ static bool serve_one(MemLinkClient *client)
 		client->last_id = le64_get(header->id);
 		message.entries = client->buf + message.format->fixed_len;
 		message.n = le16_get(header->count);
+		client->looks = message.format->type == MEM_LINK_PREPARE;
 		status = handle(client, &message);
 	}
 	for (int i = 0; i < n_fds; i++)
@@ -445,6 +466,7 @@ MemLinkClient *mem_link_client_new(int fd, const uint8_t session[16], uint32_t m
 	client->fd = fd;
 	client->ops = ops;
 	client->opaque = opaque;
+	client->spin.us = VFU_SPIN_DEFAULT_US;
 	client->book = mem_link_book_new(max_maps);
 	client->buf = g_malloc(MEM_LINK_MAX_MESSAGE);
 	/* The thread waits in recvmsg, nothing else. */
