@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The primary mailbox: one command at a time, with a time-out, against a device that may lie. */
+#include "driver/driver_private.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* Most commands complete within the doorbell write: look a few times before going to sleep. */
+#define SPIN_US      200
+#define SLEEP_MIN_US 20
+#define SLEEP_MAX_US 1000
+
+int memdev_probe_mailbox(CxlMemdev *memdev)
+{
+	CxlDriver *driver = memdev->driver;
+	unsigned log2_len;
+	uint32_t ctrl;
+	uint32_t len;
+
+	if (regs_read32(&memdev->mailbox, CXL_MBOX_CAPS, &memdev->mbox_caps) < 0)
+		return driver_fail(driver, -EIO, "%s: mailbox cannot be read", memdev->name);
+	log2_len = CXL_FIELD_GET(CXL_MBOX_CAPS_PAYLOAD_LOG2, memdev->mbox_caps);
+	if (log2_len < CXL_MBOX_PAYLOAD_LOG2_MIN || log2_len > CXL_MBOX_PAYLOAD_LOG2_MAX)
+		return driver_fail(driver, -ENXIO, "%s: mailbox payload of 2^%u bytes",
+				   memdev->name, log2_len);
+	len = UINT32_C(1) << log2_len;
+	if (memdev->mailbox.len < CXL_MBOX_LEN(len))
+		return driver_fail(driver, -ERANGE, "%s: mailbox block too short for its payload",
+				   memdev->name);
+	memdev->info.payload_len = len;
+	if (driver->bus.bar_map) {
+		void *map = driver->bus.bar_map(driver->opaque, memdev->mailbox.id,
+						memdev->mailbox.bar,
+						memdev->mailbox.offset + CXL_MBOX_PAYLOAD, len);
+
+		/* Whole words only: whoever maps it at an odd place gets the slow way. */
+		if ((uintptr_t)map % sizeof(uint64_t) == 0)
+			memdev->payload = map;
+		memdev->info.payload_mapped = memdev->payload;
+	}
+	/* Somebody before us may have left a command running. */
+	for (uint64_t end = driver_now_us(driver) + driver->options.command_ms * 1000ull;;) {
+		if (regs_read32(&memdev->mailbox, CXL_MBOX_CTRL, &ctrl) < 0 || ctrl == UINT32_MAX)
+			return driver_fail(driver, -ENODEV, "%s: mailbox reads all-ones",
+					   memdev->name);
+		if (!(ctrl & CXL_MBOX_CTRL_DOORBELL))
+			return 0;
+		if (driver_now_us(driver) >= end)
+			return driver_fail(driver, -EBUSY,
+					   "%s: mailbox busy with a command not "
+					   "ours",
+					   memdev->name);
+		driver_sleep_us(driver, SLEEP_MAX_US);
+	}
+}
+
+static int payload_write(CxlMemdev *memdev, const void *in, uint32_t len)
+{
+	const uint8_t *src = in;
+	uint32_t step = memdev->driver->bus.max_access & ~7u;
+	uint32_t pos = 0;
+
+	if (memdev->payload) {
+		for (; pos < len; pos += 8) {
+			uint64_t word = 0;
+
+			memcpy(&word, src + pos, len - pos < 8 ? len - pos : 8);
+			memdev->payload[pos / 8] = word;
+		}
+		atomic_thread_fence(memory_order_seq_cst);
+		return 0;
+	}
+	if (step < 8)
+		step = 8;
+	while (pos < len) {
+		uint32_t n = len - pos < step ? len - pos : step;
+		int err;
+
+		/* A tail is padded to whole words: the payload area has room for them. */
+		if (n % 8) {
+			uint8_t word[8] = { 0 };
+
+			if (n > 8) {
+				n &= ~7u;
+			} else {
+				memcpy(word, src + pos, n);
+				err = regs_write(&memdev->mailbox, CXL_MBOX_PAYLOAD + pos, word, 8);
+				return err < 0 ? err : 0;
+			}
+		}
+		err = regs_write(&memdev->mailbox, CXL_MBOX_PAYLOAD + pos, src + pos, n);
+		if (err < 0)
+			return err;
+		pos += n;
+	}
+	return 0;
+}
+
+static int payload_read(CxlMemdev *memdev, void *out, uint32_t len)
+{
+	uint8_t *dst = out;
+	uint32_t step = memdev->driver->bus.max_access & ~7u;
+	uint32_t pos = 0;
+
+	if (memdev->payload) {
+		atomic_thread_fence(memory_order_seq_cst);
+		for (; pos < len; pos += 8) {
+			uint64_t word = memdev->payload[pos / 8];
+
+			memcpy(dst + pos, &word, len - pos < 8 ? len - pos : 8);
+		}
+		return 0;
+	}
+	if (step < 8)
+		step = 8;
+	while (pos < len) {
+		uint32_t n = len - pos < step ? len - pos : step;
+		uint8_t word[8];
+		int err;
+
+		if (n >= 8) {
+			n &= ~7u;
+			err = regs_read(&memdev->mailbox, CXL_MBOX_PAYLOAD + pos, dst + pos, n);
+		} else {
+			err = regs_read(&memdev->mailbox, CXL_MBOX_PAYLOAD + pos, word, 8);
+			memcpy(dst + pos, word, n);
+		}
+		if (err < 0)
+			return err;
+		pos += n;
+	}
+	return 0;
+}
+
+/* Until the doorbell is clear */
+static int wait_done(CxlMemdev *memdev, uint64_t begun)
+{
+	CxlDriver *driver = memdev->driver;
+	uint64_t limit = driver->options.command_ms * 1000ull;
+	uint64_t pause = SLEEP_MIN_US;
+	uint32_t ctrl;
+
+	for (;;) {
+		uint64_t took;
+
+		if (regs_read32(&memdev->mailbox, CXL_MBOX_CTRL, &ctrl) < 0 || ctrl == UINT32_MAX)
+			return -ENODEV;
+		took = driver_now_us(driver) - begun;
+		if (!(ctrl & CXL_MBOX_CTRL_DOORBELL))
+			return 0;
+		if (took >= limit)
+			return -ETIMEDOUT;
+		if (took < SPIN_US)
+			continue;
+		driver_sleep_us(driver, pause);
+		pause = pause * 2 < SLEEP_MAX_US ? pause * 2 : SLEEP_MAX_US;
+	}
+}
+
+/* Return code and output of a command that has completed */
+static int collect(CxlMemdev *memdev, void *out, uint32_t out_max, uint32_t *ret_out_len)
+{
+	uint64_t status;
+	uint64_t cmd;
+	uint64_t len;
+	int err;
+
+	if (regs_read64(&memdev->mailbox, CXL_MBOX_STATUS, &status) < 0 ||
+	    regs_read64(&memdev->mailbox, CXL_MBOX_CMD, &cmd) < 0 || status == UINT64_MAX)
+		return -ENODEV;
+	len = CXL_FIELD_GET(CXL_MBOX_CMD_LEN, cmd);
+	if (len > memdev->info.payload_len)
+		return -EPROTO;
+	if (len > out_max)
+		len = out_max;
+	err = payload_read(memdev, out, (uint32_t)len);
+	if (err < 0)
+		return err;
+	if (ret_out_len)
+		*ret_out_len = (uint32_t)len;
+	return (int)CXL_FIELD_GET(CXL_MBOX_STATUS_RC, status);
+}
+
+static int run(CxlMemdev *memdev, uint16_t opcode, const void *in, uint32_t in_len, void *out,
+	       uint32_t out_max, uint32_t *ret_out_len)
+{
+	CxlDriver *driver = memdev->driver;
+	uint64_t begun;
+	uint32_t ctrl;
+	int err;
+
+	if (!memdev->info.payload_len)
+		return -ENODEV;
+	if (in_len > memdev->info.payload_len)
+		return -EMSGSIZE;
+	if (!memdev->mbox_clean) {
+		if (regs_read32(&memdev->mailbox, CXL_MBOX_CTRL, &ctrl) < 0 || ctrl == UINT32_MAX)
+			return -ENODEV;
+		if (ctrl & CXL_MBOX_CTRL_DOORBELL)
+			return -EBUSY;
+	}
+	memdev->mbox_clean = false;
+	err = payload_write(memdev, in, in_len);
+	if (err < 0)
+		return err;
+	err = regs_write64(&memdev->mailbox, CXL_MBOX_CMD,
+			   CXL_FIELD_PUT(CXL_MBOX_CMD_OPCODE, (uint64_t)opcode) |
+				   CXL_FIELD_PUT(CXL_MBOX_CMD_LEN, (uint64_t)in_len));
+	if (err < 0)
+		return err;
+	begun = driver_now_us(driver);
+	err = regs_write32(&memdev->mailbox, CXL_MBOX_CTRL, CXL_MBOX_CTRL_DOORBELL);
+	if (err < 0)
+		return err;
+	err = wait_done(memdev, begun);
+	memdev->last_command_us = driver_now_us(driver) - begun;
+	if (err < 0)
+		return err;
+	err = collect(memdev, out, out_max, ret_out_len);
+	memdev->mbox_clean = err >= 0;
+	return err;
+}
+
+static const char *why(int err)
+{
+	switch (err) {
+	case -ETIMEDOUT:
+		return "did not complete in time";
+	case -EBUSY:
+		return "the mailbox still runs an earlier command";
+	case -EMSGSIZE:
+		return "input longer than the payload";
+	case -EPROTO:
+		return "output longer than the payload";
+	case -ENODEV:
+		return "registers read all-ones";
+	default:
+		return strerror(-err);
+	}
+}
+
+int cxl_memdev_command(CxlMemdev *memdev, uint16_t opcode, const void *in, uint32_t in_len,
+		       void *out, uint32_t out_max, uint32_t *ret_out_len)
+{
+	int rc;
+
+	memdev->last_command_us = 0;
+	rc = run(memdev, opcode, in, in_len, out, out_max, ret_out_len);
+	if (rc < 0)
+		driver_fail(memdev->driver, rc, "%s: command %04xh: %s", memdev->name, opcode,
+			    why(rc));
+	if (memdev->trace)
+		memdev->trace(memdev->trace_opaque, memdev, opcode, rc, memdev->last_command_us);
+	return rc;
+}
+
+int memdev_call(CxlMemdev *memdev, uint16_t opcode, const void *in, uint32_t in_len, void *out,
+		uint32_t out_max, uint32_t min_out, uint32_t *ret_out_len)
+{
+	uint32_t len = 0;
+	int rc = cxl_memdev_command(memdev, opcode, in, in_len, out, out_max, &len);
+
+	if (rc < 0)
+		return rc;
+	if (rc != CXL_RC_SUCCESS)
+		return driver_fail(memdev->driver, -EIO, "%s: command %04xh: %s", memdev->name,
+				   opcode, cxl_rc_name(rc));
+	if (len < min_out)
+		return driver_fail(memdev->driver, -EPROTO,
+				   "%s: command %04xh gave %u bytes of at least %u", memdev->name,
+				   opcode, len, min_out);
+	if (ret_out_len)
+		*ret_out_len = len;
+	return 0;
+}
+
+uint64_t cxl_memdev_last_command_us(const CxlMemdev *memdev)
+{
+	return memdev->last_command_us;
+}
+
+void cxl_memdev_set_trace(CxlMemdev *memdev, CxlCommandTrace trace, void *opaque)
+{
+	memdev->trace = trace;
+	memdev->trace_opaque = opaque;
+}
+
+const char *cxl_rc_name(int rc)
+{
+	static const char *const names[] = {
+		[CXL_RC_SUCCESS] = "Success",
+		[CXL_RC_BACKGROUND_STARTED] = "Background Command Started",
+		[CXL_RC_INVALID_INPUT] = "Invalid Input",
+		[CXL_RC_UNSUPPORTED] = "Unsupported",
+		[CXL_RC_INTERNAL_ERROR] = "Internal Error",
+		[CXL_RC_RETRY_REQUIRED] = "Retry Required",
+		[CXL_RC_BUSY] = "Busy",
+		[CXL_RC_MEDIA_DISABLED] = "Media Disabled",
+		[CXL_RC_FW_TRANSFER_IN_PROGRESS] = "FW Transfer in Progress",
+		[CXL_RC_FW_TRANSFER_OUT_OF_ORDER] = "FW Transfer Out of Order",
+		[CXL_RC_FW_AUTH_FAILED] = "FW Authentication Failed",
+		[CXL_RC_FW_INVALID_SLOT] = "Invalid Slot",
+		[CXL_RC_FW_ACTIVATION_ROLLED_BACK] = "Activation Failed, FW Rolled Back",
+		[CXL_RC_FW_ACTIVATION_COLD_RESET] = "Activation Failed, Cold Reset Required",
+		[CXL_RC_INVALID_HANDLE] = "Invalid Handle",
+		[CXL_RC_INVALID_PA] = "Invalid Physical Address",
+		[CXL_RC_INJECT_POISON_LIMIT] = "Inject Poison Limit Reached",
+		[CXL_RC_MEDIA_FAILURE] = "Permanent Media Failure",
+		[CXL_RC_ABORTED] = "Aborted",
+		[CXL_RC_INVALID_SECURITY_STATE] = "Invalid Security State",
+		[CXL_RC_INCORRECT_PASSPHRASE] = "Incorrect Passphrase",
+		[CXL_RC_UNSUPPORTED_MAILBOX] = "Unsupported Mailbox",
+		[CXL_RC_INVALID_PAYLOAD_LENGTH] = "Invalid Payload Length",
+		[CXL_RC_INVALID_LOG] = "Invalid Log",
+		[CXL_RC_INTERRUPTED] = "Interrupted",
+		[CXL_RC_UNSUPPORTED_FEATURE_VERSION] = "Unsupported Feature Version",
+		[CXL_RC_UNSUPPORTED_FEATURE_SELECTION] = "Unsupported Feature Selection Value",
+		[CXL_RC_FEATURE_TRANSFER_IN_PROGRESS] = "Feature Transfer in Progress",
+		[CXL_RC_FEATURE_TRANSFER_OUT_OF_ORDER] = "Feature Transfer Out of Order",
+		[CXL_RC_RESOURCES_EXHAUSTED] = "Resources Exhausted",
+		[CXL_RC_INVALID_EXTENT_LIST] = "Invalid Extent List",
+		[CXL_RC_TRANSFER_OUT_OF_ORDER] = "Transfer Out of Order",
+		[CXL_RC_ABORT_NOT_SUPPORTED] = "Request Abort Not Supported",
+	};
+
+	if (rc >= 0 && (unsigned)rc < ARRAY_LEN(names) && names[rc])
+		return names[rc];
+	return rc < 0 ? strerror(-rc) : "unknown return code";
+}
