@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What other threads may ask of a pool: each call is one function run on the pool's thread. */
+#include "pool/pool_priv.h"
+
+#include "util/autofd.h"
+
+typedef struct BackendCall {
+	const BackendConfig *config;
+	const char *name;
+	CapacityCounters *counters;
+	uint64_t *allocated_len;
+	Backend *backend;
+	GError **error;
+	bool ok;
+} BackendCall;
+
+static void run_add_backend(Pool *pool, void *user_data)
+{
+	BackendCall *call = user_data;
+
+	call->ok = capacity_add_backend(pool->capacity, call->backend, call->error);
+}
+
+bool pool_add_backend(Pool *pool, const BackendConfig *config, GError **error)
+{
+	BackendCall call = { .error = error };
+
+	/* Opening and sizing a file may block, so it happens on the caller's thread. */
+	call.backend = backend_new(config, error);
+	if (!call.backend)
+		return false;
+	pool_call(pool, run_add_backend, &call);
+	if (!call.ok)
+		backend_free(call.backend);
+	return call.ok;
+}
+
+static void run_remove_backend(Pool *pool, void *user_data)
+{
+	BackendCall *call = user_data;
+
+	call->backend = capacity_remove_backend(pool->capacity, call->name, call->error);
+}
+
+bool pool_remove_backend(Pool *pool, const char *name, GError **error)
+{
+	BackendCall call = { .name = name, .error = error };
+
+	pool_call(pool, run_remove_backend, &call);
+	if (!call.backend)
+		return false;
+	backend_free(call.backend);
+	return true;
+}
+
+static void run_backend_counters(Pool *pool, void *user_data)
+{
+	BackendCall *call = user_data;
+	Backend *backend = capacity_peek_backend(pool->capacity, call->name);
+
+	call->ok = backend;
+	if (!backend)
+		return;
+	backend_counters(backend, call->counters);
+	*call->allocated_len = mem_file_allocated_len(backend_peek_file(backend));
+}
+
+bool pool_backend_counters(Pool *pool, const char *name, CapacityCounters *ret,
+			   uint64_t *ret_allocated_len)
+{
+	CapacityCounters counters;
+	uint64_t allocated_len;
+	BackendCall call = {
+		.name = name,
+		.counters = &counters,
+		.allocated_len = &allocated_len,
+	};
+
+	pool_call(pool, run_backend_counters, &call);
+	if (!call.ok)
+		return false;
+	*ret = counters;
+	*ret_allocated_len = allocated_len;
+	return true;
+}
+
+/* ---- devices ---- */
+
+typedef struct DeviceCall {
+	const PoolDeviceConfig *config;
+	const OfferRequest *offer;
+	const ReleaseRequest *release;
+	PoolDevice *device;
+	CapacityCounters *counters;
+	int vfu_fd, mem_fd;
+	uint64_t id;
+	GError **error;
+	bool ok;
+} DeviceCall;
+
+static void run_add_device(Pool *pool, void *user_data)
+{
+	DeviceCall *call = user_data;
+
+	call->device = pool_device_new(pool, call->config, call->error);
+	if (call->device)
+		g_ptr_array_add(pool->devices, call->device);
+}
+
+PoolDevice *pool_add_device(Pool *pool, const PoolDeviceConfig *config, GError **error)
+{
+	DeviceCall call = { .config = config, .error = error };
+
+	pool_call(pool, run_add_device, &call);
+	return call.device;
+}
+
+static void run_remove_device(Pool *pool, void *user_data)
+{
+	DeviceCall *call = user_data;
+
+	call->ok = capacity_remove_device(pool->capacity, call->device->dc, call->error);
+	if (!call->ok)
+		return;
+	g_ptr_array_remove(pool->devices, call->device);
+	pool_device_free(call->device);
+}
+
+bool pool_remove_device(Pool *pool, PoolDevice *device, GError **error)
+{
+	DeviceCall call = { .device = device, .error = error };
+
+	pool_call(pool, run_remove_device, &call);
+	return call.ok;
+}
+
+static void run_attach(Pool *pool, void *user_data)
+{
+	DeviceCall *call = user_data;
+
+	call->ok = call->vfu_fd < 0 ||
+		   vfu_server_attach(call->device->vfu, fd_steal(&call->vfu_fd));
+	if (call->ok && call->mem_fd >= 0)
+		call->ok = mem_link_server_attach(call->device->link, fd_steal(&call->mem_fd));
+	if (!call->ok)
+		g_set_error(call->error, CAPACITY_ERROR, CAPACITY_ERROR_BUSY,
+			    "device %s has a host already: a device has one at a time",
+			    call->device->name);
+}
+
+bool pool_attach_host(Pool *pool, PoolDevice *device, int vfu_fd, int mem_fd, GError **error)
+{
+	DeviceCall call = {
+		.device = device,
+		.vfu_fd = vfu_fd,
+		.mem_fd = mem_fd,
+		.error = error,
+	};
+
+	pool_call(pool, run_attach, &call);
+	fd_close_auto(&call.vfu_fd);
+	fd_close_auto(&call.mem_fd);
+	return call.ok;
+}
+
+static void run_offer(Pool *pool, void *user_data)
+{
+	DeviceCall *call = user_data;
+
+	call->ok = capacity_offer(pool->capacity, call->device->dc, call->offer, &call->id,
+				  call->error);
+}
+
+bool pool_offer(Pool *pool, PoolDevice *device, const OfferRequest *request, uint64_t *ret_offer,
+		GError **error)
+{
+	DeviceCall call = { .device = device, .offer = request, .error = error };
+
+	pool_call(pool, run_offer, &call);
+	if (call.ok && ret_offer)
+		*ret_offer = call.id;
+	return call.ok;
+}
+
+static void run_release(Pool *pool, void *user_data)
+{
+	DeviceCall *call = user_data;
+
+	call->ok = capacity_release(pool->capacity, call->device->dc, call->release, &call->id,
+				    call->error);
+}
+
+bool pool_release(Pool *pool, PoolDevice *device, const ReleaseRequest *request, uint64_t *ret_id,
+		  GError **error)
+{
+	DeviceCall call = { .device = device, .release = request, .error = error };
+
+	pool_call(pool, run_release, &call);
+	if (call.ok && ret_id)
+		*ret_id = call.id;
+	return call.ok;
+}
+
+static void run_device_counters(Pool *pool, void *user_data)
+{
+	DeviceCall *call = user_data;
+
+	dc_device_counters(call->device->dc, call->counters);
+}
+
+void pool_device_counters(Pool *pool, PoolDevice *device, CapacityCounters *ret)
+{
+	DeviceCall call = { .device = device, .counters = ret };
+
+	pool_call(pool, run_device_counters, &call);
+}
