@@ -88,7 +88,8 @@ int device_bar_read(Device *dev, unsigned bar, uint64_t offset, void *buf, uint3
 int device_bar_write(Device *dev, unsigned bar, uint64_t offset, const void *buf, uint32_t len);
 uint64_t device_bar_len(const Device *dev, unsigned bar); /* 0 = absent */
 
-/* The mailbox payload: a part of BAR0 that a client may map; its file lives for one session. */
+/* The mailbox payload: a part of BAR0 that a client may map. Its file lives for one session and has
+ * the payload at the same offset as BAR0 has, as vfio-user wants it. */
 uint64_t device_payload_offset(const Device *dev); /* in BAR0, page aligned */
 uint64_t device_payload_len(const Device *dev);
 int device_peek_payload_fd(const Device *dev);

@@ -128,7 +128,8 @@ DeviceRegs *device_regs_new(const DeviceConfig *config, DcDevice *dc, const Devi
 	regs->payload_offset = (uint32_t)MAX(sysconf(_SC_PAGESIZE), (long)MIN_PAGE);
 	if (!check_static_len(config, dc, error))
 		return NULL;
-	regs->mailbox = mailbox_new(payload_log2, DEVICE_VECTOR_MAILBOX,
+	regs->mailbox = mailbox_new(payload_log2, DEVICE_REGS_BAR_OFFSET + regs->payload_offset,
+				    DEVICE_VECTOR_MAILBOX,
 				    ops->trace ? &traced_mailbox_ops : &mailbox_ops, regs, error);
 	if (!regs->mailbox || !make_logs(regs, config, error))
 		return NULL;

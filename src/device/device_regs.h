@@ -49,7 +49,10 @@ uint64_t device_regs_next_deadline_us(const DeviceRegs *regs); /* UINT64_MAX = n
 /* The mailbox payload, within the block, page aligned; see device.h. */
 uint64_t device_regs_payload_offset(const DeviceRegs *regs);
 uint64_t device_regs_payload_len(const DeviceRegs *regs); /* a multiple of the page size, or 0 */
-/* -1 when there is none to map: the payload is then reached by trapped access only. */
+/*
+ * The file is laid out like BAR0, holes everywhere but in the payload. -1 when there is none to map:
+ * the payload is then reached by trapped access only.
+ */
 int device_regs_peek_payload_fd(const DeviceRegs *regs);
 
 /* Interrupt policy as 0102h and 0103h have it, for a session that resumes after a restart of the

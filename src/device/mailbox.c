@@ -21,6 +21,7 @@ struct Mailbox {
 	void *opaque;
 	unsigned payload_log2;
 	unsigned vector;
+	uint32_t file_offset; /* of the payload in its file */
 	uint32_t map_len;
 
 	uint32_t ctrl; /* CXL_MBOX_CTRL_*, the doorbell too */
@@ -57,14 +58,15 @@ int mailbox_peek_fd(const Mailbox *mb)
  * would then be a SIGBUS of ours) nor grow the file. Its pages are allocated here for the same
  * reason: what does not fit shows now and not at the first access.
  */
-static bool open_payload(uint32_t len, int *ret_fd, uint8_t **ret_map, GError **error)
+static bool open_payload(uint32_t file_offset, uint32_t len, int *ret_fd, uint8_t **ret_map,
+			 GError **error)
 {
 	AUTOFD int fd = memfd_create("softdcd-mailbox", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	void *map = MAP_FAILED;
 
-	if (fd >= 0 && fallocate(fd, 0, 0, len) == 0 &&
+	if (fd >= 0 && fallocate(fd, 0, file_offset, len) == 0 &&
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, file_offset);
 	if (map == MAP_FAILED) {
 		g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno),
 			    "mailbox payload file of %u bytes: %s", len, g_strerror(errno));
@@ -85,8 +87,8 @@ static void close_payload(Mailbox *mb)
 	mb->fd = -1;
 }
 
-Mailbox *mailbox_new(unsigned payload_log2, unsigned vector, const MailboxOps *ops, void *opaque,
-		     GError **error)
+Mailbox *mailbox_new(unsigned payload_log2, uint32_t file_offset, unsigned vector,
+		     const MailboxOps *ops, void *opaque, GError **error)
 {
 	g_autoptr(Mailbox) mb = NULL;
 	uint32_t page = (uint32_t)MAX(sysconf(_SC_PAGESIZE), (long)PAD_LEN);
@@ -102,6 +104,7 @@ Mailbox *mailbox_new(unsigned payload_log2, unsigned vector, const MailboxOps *o
 	mb->ops = ops;
 	mb->opaque = opaque;
 	mb->payload_log2 = payload_log2;
+	mb->file_offset = file_offset;
 	mb->vector = vector;
 	mb->map_len = MAX(mailbox_payload_size(mb), page);
 	mb->fd = -1;
@@ -113,7 +116,7 @@ Mailbox *mailbox_new(unsigned payload_log2, unsigned vector, const MailboxOps *o
 		return NULL;
 	}
 	mb->fallback = fallback;
-	if (!open_payload(mb->map_len, &mb->fd, &mb->payload, error))
+	if (!open_payload(mb->file_offset, mb->map_len, &mb->fd, &mb->payload, error))
 		return NULL;
 	mb->in = g_malloc(mailbox_payload_size(mb));
 	mb->out = g_malloc(mailbox_payload_size(mb));
@@ -154,7 +157,7 @@ void mailbox_new_session(Mailbox *mb)
 
 	mailbox_reset(mb);
 	close_payload(mb);
-	if (!open_payload(mb->map_len, &mb->fd, &mb->payload, &error)) {
+	if (!open_payload(mb->file_offset, mb->map_len, &mb->fd, &mb->payload, &error)) {
 		g_warning("%s; payload access is trapped", error->message);
 		memset(mb->fallback, 0, mb->map_len);
 		mb->payload = mb->fallback;

@@ -41,9 +41,9 @@ typedef struct MailboxOps {
 		      uint64_t took_us); /* or NULL */
 } MailboxOps;
 
-/* OPS is borrowed. */
-Mailbox *mailbox_new(unsigned payload_log2, unsigned vector, const MailboxOps *ops, void *opaque,
-		     GError **error);
+/* OPS is borrowed. FILE_OFFSET, page aligned, is where the payload stands in its own file. */
+Mailbox *mailbox_new(unsigned payload_log2, uint32_t file_offset, unsigned vector,
+		     const MailboxOps *ops, void *opaque, GError **error);
 void mailbox_free(Mailbox *mb);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Mailbox, mailbox_free)
 

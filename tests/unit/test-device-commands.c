@@ -559,7 +559,9 @@ static void test_fuzz(void)
 			if (map)
 				munmap(map, 0x10000);
 			fd = device_regs_peek_payload_fd(f->regs);
-			map = mmap(NULL, 0x10000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+			map = mmap(NULL, 0x10000, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+				   DEVICE_REGS_BAR_OFFSET +
+					   (off_t)device_regs_payload_offset(f->regs));
 			g_assert_true(map != MAP_FAILED);
 		}
 		fuzz_payload(f, map);
