@@ -3,6 +3,7 @@
 #include "link/mem_link_client.h"
 
 #include "link/mem_link_book.h"
+#include "link/mem_link_queue.h"
 #include "link/vfu_spin.h"
 #include "util/autofd.h"
 #include "util/fdpass.h"
@@ -475,6 +476,7 @@ MemLinkClient *mem_link_client_new(int fd, const uint8_t session[16], uint32_t m
 			    g_strerror(errno));
 		return NULL;
 	}
+	mem_link_socket_widen(fd);
 	if (!book_held(client->book, held, n_held, error) ||
 	    !send_hello(client, session, max_maps, held, n_held, deadline, error) ||
 	    !wait_welcome(fd, deadline, error))

@@ -9,6 +9,16 @@
 #include <string.h>
 #include <unistd.h>
 
+void mem_link_socket_widen(int sock)
+{
+	int len = 2 * MEM_LINK_MAX_MESSAGE; /* the system's book-keeping counts too */
+	int now;
+	socklen_t opt_len = sizeof(now);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_SNDBUF, &now, &opt_len) == 0 && now < len)
+		setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &len, sizeof(len));
+}
+
 struct MemLinkOutFd {
 	int fd;
 	int origin; /* what it was copied from; compared within one request only */

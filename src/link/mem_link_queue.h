@@ -19,6 +19,10 @@ typedef struct MemLinkQueue {
 /* Passing this many bytes means that the peer is stuck. */
 #define MEM_LINK_QUEUE_MAX_LEN ((size_t)16 << 20)
 
+/* Makes sure that the longest message fits into the socket at all, whatever the system's default.
+ */
+void mem_link_socket_widen(int sock);
+
 typedef struct MemLinkOutFd MemLinkOutFd;
 
 typedef struct MemLinkMessage {

@@ -361,6 +361,7 @@ static bool connect_host(MemLinkServer *server, int fd, gint64 hello_deadline)
 		close(fd);
 		return false;
 	}
+	mem_link_socket_widen(fd);
 	conn = g_new0(MemLinkConn, 1);
 	conn->refs = 1;
 	conn->server = server;

@@ -2,6 +2,9 @@
 /* Memory link server: answers late, out of order or never; the end at every step; much at once. */
 #include "mem_link_server_bench.h"
 
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
 /* ---- answers ---- */
 
 static void test_answers_late(void)
@@ -175,9 +178,9 @@ static void test_full_socket(void)
 	bench->held = g_byte_array_new();
 	bench->server = mem_link_server_new(NULL, &server_ops, bench);
 	raw_pair(fds);
-	g_assert_cmpint(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), ==, 0);
 	bench->host = fds[1];
 	g_assert_true(mem_link_server_attach(bench->server, fds[0]));
+	g_assert_cmpint(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), ==, 0);
 	bench_welcome(bench);
 	prepare(bench, 1, 1, 5000);
 	settle();
@@ -191,6 +194,57 @@ static void test_full_socket(void)
 	assert_answer(bench, 0, 1, true);
 	bench_free(bench);
 	g_assert_cmpuint(count_fds(), ==, n_before);
+}
+
+/* Our own lack of descriptors fails the request and nothing else, sent at once or queued. */
+static void test_bad_fd(void)
+{
+	g_autoptr(Bench) bench = bench_new_welcome();
+	MemLinkMap map = { .id = 1, .len = PAGE, .fd = 1 << 20 };
+
+	mem_link_server_prepare(bench->server, 1, &map, 1);
+	g_assert_cmpuint(bench->answers->len, ==, 0);
+	settle();
+	assert_answer(bench, 0, 1, false);
+	for (unsigned i = 0; i < MEM_LINK_MAX_OUTSTANDING; i++)
+		mem_link_server_drop(bench->server, 100 + i, ARRAY(1), 1);
+	prepare(bench, 2, 1, 1);
+	mem_link_server_prepare(bench->server, 3, &map, 1);
+	settle();
+	g_assert_cmpuint(bench->answers->len, ==, 2);
+	assert_answer(bench, 1, 3, false);
+	g_assert_true(mem_link_server_is_connected(bench->server));
+}
+
+/* The system bounds descriptors in flight for each user: wait until the host has taken some. */
+static void test_in_flight(void)
+{
+	const struct rlimit limit = { 50, 50 };
+	g_autoptr(Bench) bench = NULL;
+	gint64 deadline = g_get_monotonic_time() + WAIT_MS * G_TIME_SPAN_MILLISECOND;
+	unsigned n_seen = 0;
+
+	if (!g_test_subprocess()) {
+		g_test_trap_subprocess(NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
+		g_test_trap_assert_passed();
+		return;
+	}
+	/* Root is exempt. Leak checkers need to see into the process. */
+	g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+	if (getuid() == 0)
+		g_assert_cmpint(setresuid(65534, 65534, 65534), ==, 0);
+	prctl(PR_SET_DUMPABLE, 1);
+	bench = bench_new_welcome();
+	prepare(bench, 1, 1, 500);
+	while (bench->answers->len == 0) {
+		g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+		g_main_context_iteration(NULL, FALSE);
+		if (host_is_silent(bench->host))
+			continue;
+		g_assert_cmpuint(raw_expect(bench->host, MEM_LINK_PREPARE), ==, ++n_seen);
+		raw_done(bench->host, n_seen, 0);
+	}
+	assert_answer(bench, 0, 1, true);
 }
 
 /* A host that never reads costs a bounded amount: then it is closed. */
@@ -328,6 +382,8 @@ int main(int argc, char **argv)
 	}
 	g_test_add_func(P "many/outstanding", test_outstanding);
 	g_test_add_func(P "many/full-socket", test_full_socket);
+	g_test_add_func(P "many/bad-fd", test_bad_fd);
+	g_test_add_func(P "many/in-flight", test_in_flight);
 	g_test_add_func(P "many/queue-bound", test_queue_bound);
 	g_test_add_func(P "reentry/disconnect-in-hello", test_disconnect_in_hello);
 	g_test_add_func(P "reentry/disconnect-in-done", test_disconnect_in_done);

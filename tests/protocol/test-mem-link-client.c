@@ -118,7 +118,8 @@ static Bench *bench_new(uint32_t max_maps, const MemLinkHeld *held, uint32_t n_h
 static void bench_free(Bench *bench)
 {
 	mem_link_client_free(bench->client);
-	close(bench->device);
+	if (bench->device >= 0)
+		close(bench->device);
 	g_string_free(bench->log, TRUE);
 	pthread_mutex_destroy(&bench->lock);
 	g_free(bench);
@@ -326,6 +327,86 @@ static void test_welcome(const void *data)
 	g_assert_false(bench->closed);
 }
 
+static void *refuse_run(void *data)
+{
+	int device = GPOINTER_TO_INT(data);
+	struct pollfd pfd = { .fd = device, .events = POLLIN };
+
+	g_assert_cmpint(poll(&pfd, 1, WAIT_MS), ==, 1);
+	raw_welcome(device, MEM_LINK_WELCOME_BUSY);
+	close(device);
+	return NULL;
+}
+
+/* The end with hello unread is reported before the refusal that precedes it. */
+static void test_refused_unread(void)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		g_autoptr(GError) error = NULL;
+		int fd;
+		g_autoptr(Bench) bench = bench_new_raw(&fd);
+		GThread *thread = g_thread_new("device", refuse_run,
+					       GINT_TO_POINTER(bench->device));
+
+		bench->client = mem_link_client_new(fd, session, 10, NULL, 0, &client_ops, bench,
+						    WAIT_MS, &error);
+		g_thread_join(thread);
+		bench->device = -1;
+		g_assert_error(error, G_IO_ERROR, G_IO_ERROR_BUSY);
+	}
+}
+
+/* A device that does not even read. */
+static void test_hello_stuck(void)
+{
+	enum {
+		N = 60000
+	};
+	g_autofree MemLinkHeld *held = g_new0(MemLinkHeld, N);
+	g_autoptr(GError) error = NULL;
+	int small = 1;
+	int fd;
+	g_autoptr(Bench) bench = bench_new_raw(&fd);
+
+	for (unsigned i = 0; i < N; i++)
+		held[i] = (MemLinkHeld){ .map_id = le64_put(i + 1), .len = le64_put(PAGE) };
+	/* Such a system default must not make the long messages impossible. */
+	g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), ==, 0);
+	bench->client = mem_link_client_new(fd, session, UINT32_MAX, held, N, &client_ops, bench,
+					    50, &error);
+	g_assert_error(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
+}
+
+/* Our own side's mistakes are not sent. */
+static void test_held_refused(void)
+{
+	static const struct {
+		uint64_t id, dpa, len;
+	} cases[] = {
+		{ 0, 0, PAGE },
+		{ 1, 0, 0 },
+		{ 1, 7, PAGE },
+		{ 9, 0, PAGE },
+		{ 1, -2 * PAGE, 3 * PAGE },
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		MemLinkHeld held[2] = {
+			{ .map_id = le64_put(9), .len = le64_put(2 * PAGE) },
+			{ le64_put(cases[i].id), le64_put(cases[i].dpa), le64_put(cases[i].len),
+			  le64_put(0) },
+		};
+		g_autoptr(GError) error = NULL;
+		int fd;
+		g_autoptr(Bench) bench = bench_new_raw(&fd);
+
+		bench->client = mem_link_client_new(fd, session, 10, held, 2, &client_ops, bench,
+						    50, &error);
+		g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+		raw_expect_end(bench->device);
+	}
+}
+
 /* ---- what a device may ask ---- */
 
 static void test_life(void)
@@ -441,11 +522,11 @@ static void test_free_stuck(void)
 	Bench *bench = bench_new_raw(&fd);
 	uint8_t buf[24];
 
-	g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), ==, 0);
 	raw_welcome(bench->device, MEM_LINK_WELCOME_OK);
 	bench->client = mem_link_client_new(fd, session, 10, NULL, 0, &client_ops, bench, WAIT_MS,
 					    &error);
 	g_assert_no_error(error);
+	g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), ==, 0);
 	for (uint64_t id = 1;; id++) {
 		struct pollfd pfd = { .fd = bench->device, .events = POLLOUT };
 
@@ -658,6 +739,9 @@ int main(int argc, char **argv)
 
 		g_test_add_data_func(path, &welcomes[i], test_welcome);
 	}
+	g_test_add_func(P "welcome/refused-unread", test_refused_unread);
+	g_test_add_func(P "welcome/hello-stuck", test_hello_stuck);
+	g_test_add_func(P "welcome/held-refused", test_held_refused);
 	g_test_add_func(P "life", test_life);
 	g_test_add_func(P "failures", test_failures);
 	g_test_add_func(P "device-gone", test_device_gone);
