@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Backend: a named host memory object of the pool; what it is, not who has it. */
+#include "capacity/capacity_priv.h"
+
+#include <string.h>
+
+#define NAME_LEN_MAX 200 /* leaves room in a memfd's name and in messages */
+
+/* Unlike a counter, never the same again after a restart either. */
+static uint64_t new_incarnation(void)
+{
+	uint64_t incarnation = 0;
+	Uuid random;
+
+	while (incarnation == 0) {
+		uuid_random(&random);
+		memcpy(&incarnation, random.b, sizeof(incarnation));
+	}
+	return incarnation;
+}
+
+static bool check_config(const BackendConfig *config, GError **error)
+{
+	if (!config->name || !config->name[0] || strlen(config->name) > NAME_LEN_MAX ||
+	    strchr(config->name, '/')) {
+		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_INVALID,
+			    "backend name \"%s\": must be 1 to %d characters without '/'",
+			    config->name ? config->name : "", NAME_LEN_MAX);
+		return false;
+	}
+	if (config->read_only && config->on_release == ON_RELEASE_WIPE) {
+		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_INVALID,
+			    "backend %s: read-only memory cannot be wiped on release; use keep",
+			    config->name);
+		return false;
+	}
+	if (config->read_only && config->type == BACKEND_DEVDAX) {
+		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_INVALID,
+			    "backend %s: a devdax cannot be handed out read-only", config->name);
+		return false;
+	}
+	return true;
+}
+
+static Backend *backend_alloc(const char *name)
+{
+	Backend *backend = g_new0(Backend, 1);
+
+	backend->name = g_strdup(name);
+	backend->offers = g_ptr_array_new();
+	backend->holders = g_array_new(FALSE, FALSE, sizeof(Holder));
+	backend->sanitize = g_array_new(FALSE, FALSE, sizeof(DpaPiece));
+	backend->returned = g_ptr_array_new();
+	backend->stuck = g_ptr_array_new();
+	return backend;
+}
+
+Backend *backend_new(const BackendConfig *config, GError **error)
+{
+	MemFileConfig file_config = {
+		.name = config->name,
+		.type = config->type,
+		.len = config->size,
+		.page_size = config->page_size,
+		.path = config->path,
+		.read_only = config->read_only,
+	};
+	g_autoptr(MemFile) file = NULL;
+	Backend *backend;
+	bool ram;
+	int rc;
+
+	if (!check_config(config, error))
+		return NULL;
+	file = mem_file_new(&file_config, error);
+	if (!file) {
+		g_prefix_error(error, "backend %s: ", config->name);
+		return NULL;
+	}
+	rc = config->prealloc ? mem_file_populate(file) : 0;
+	if (rc < 0) {
+		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_FAILED,
+			    "backend %s: preallocating %" G_GUINT64_FORMAT " bytes: %s",
+			    config->name, mem_file_len(file), g_strerror(-rc));
+		return NULL;
+	}
+	backend = backend_alloc(config->name);
+	ram = config->type == BACKEND_MEMFD || config->type == BACKEND_HUGETLB;
+	backend->type = config->type;
+	backend->size = mem_file_len(file);
+	backend->tag = config->tag;
+	backend->shareable = config->shareable;
+	backend->read_only = config->read_only;
+	backend->prealloc = config->prealloc;
+	backend->wipes = config->on_release == ON_RELEASE_WIPE ||
+			 (config->on_release == ON_RELEASE_DEFAULT && ram && !config->read_only);
+	backend->file = g_steal_pointer(&file);
+	backend->incarnation = new_incarnation();
+	backend->bytes.total = backend->bytes.free = backend->size;
+	if (backend->shareable)
+		backend->shared = byte_states_new(backend->size);
+	return backend;
+}
+
+/* The memory of an untagged offer. Its file comes when the first mapping needs it. */
+Backend *memory_new_untagged(Capacity *cap, uint64_t size)
+{
+	Backend *mem = backend_alloc(NULL);
+
+	mem->type = BACKEND_MEMFD;
+	mem->size = size;
+	mem->wipes = true;
+	mem->untagged = true;
+	mem->bytes.total = mem->bytes.free = size;
+	memory_join(cap, mem);
+	return mem;
+}
+
+bool memory_ensure_file(Backend *mem, GError **error)
+{
+	MemFileConfig config = {
+		.name = "softdcd-untagged",
+		.type = BACKEND_MEMFD,
+		.len = mem->size,
+	};
+
+	if (mem->file)
+		return true;
+	mem->file = mem_file_new(&config, error);
+	if (!mem->file)
+		return false;
+	mem->incarnation = new_incarnation();
+	return true;
+}
+
+static void backend_destroy(Backend *backend)
+{
+	g_assert(!backend->cap && backend->n_jobs == 0 && backend->offers->len == 0);
+	g_clear_pointer(&backend->file, mem_file_unref);
+	byte_states_free(backend->shared);
+	g_ptr_array_unref(backend->offers);
+	g_array_unref(backend->holders);
+	g_array_unref(backend->sanitize);
+	g_ptr_array_unref(backend->returned);
+	g_ptr_array_unref(backend->stuck);
+	g_free(backend->name);
+	g_free(backend);
+}
+
+void backend_free(Backend *backend)
+{
+	if (backend)
+		backend_destroy(backend);
+}
+
+void backend_free_untagged(Backend *mem)
+{
+	memory_leave(mem);
+	backend_destroy(mem);
+}
+
+const char *backend_name(const Backend *backend)
+{
+	return backend->name;
+}
+
+const Uuid *backend_tag(const Backend *backend)
+{
+	return &backend->tag;
+}
+
+uint64_t backend_size(const Backend *backend)
+{
+	return backend->size;
+}
+
+BackendType backend_type(const Backend *backend)
+{
+	return backend->type;
+}
+
+bool backend_is_shareable(const Backend *backend)
+{
+	return backend->shareable;
+}
+
+bool backend_is_read_only(const Backend *backend)
+{
+	return backend->read_only;
+}
+
+bool backend_wipes_on_release(const Backend *backend)
+{
+	return backend->wipes;
+}
+
+uint64_t backend_incarnation(const Backend *backend)
+{
+	return backend->incarnation;
+}
+
+bool backend_is_clean(const Backend *backend)
+{
+	return !backend->dirty;
+}
+
+void backend_counters(const Backend *backend, CapacityCounters *ret)
+{
+	*ret = backend->bytes;
+}
+
+MemFile *backend_peek_file(const Backend *backend)
+{
+	return backend->file;
+}
+
+void backend_renew(Backend *backend, MemFile *fresh)
+{
+	if (fresh) {
+		g_clear_pointer(&backend->file, mem_file_unref);
+		backend->file = fresh;
+		/* Nobody has a descriptor of the new one. */
+		g_array_set_size(backend->holders, 0);
+	}
+	backend->incarnation = new_incarnation();
+	backend->dirty = false;
+}

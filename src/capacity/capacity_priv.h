@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The core's own structures and the calls between its files. */
+#ifndef CAPACITY_PRIV_H
+#define CAPACITY_PRIV_H
+
+/*
+ * Re-entrancy. No callback is ever made from the middle of a change: whatever goes out is queued
+ * (capacity_queue, capacity_tell) and leaves when the outermost public call ends (capacity_leave).
+ * A callback may therefore call anything; its own effects queue up behind. The one exception is
+ * log_reserve, which has to answer on the spot and must not call back.
+ *
+ * Lifetimes. An Offer lives until its last Extent ends; a device and a backend can only be removed
+ * when nothing of theirs is left. A queued call may name an effect that is gone: it looks it up.
+ */
+
+#include "capacity/byte_states.h"
+#include "capacity/capacity.h"
+#include "capacity/dpa_space.h"
+#include "capacity/extent_list.h"
+
+#define RESPONSE_DEADLINE_US (UINT64_C(1) * G_USEC_PER_SEC)
+#define HOLD_US              (UINT64_C(1) * G_USEC_PER_SEC)
+#define RETRY_MIN_US         (UINT64_C(1) * G_USEC_PER_SEC)
+#define RETRY_MAX_US         (UINT64_C(60) * G_USEC_PER_SEC)
+#define NEVER                UINT64_MAX
+
+typedef struct Offer Offer;
+typedef struct Effect Effect;
+typedef struct Accept Accept;
+typedef struct Drain Drain;
+typedef struct Release Release;
+typedef struct Request Request;
+
+/* ---- the pool ---- */
+
+typedef struct Work Work;
+typedef void (*WorkFunc)(Capacity *cap, const Work *work);
+struct Work {
+	WorkFunc run;
+	void *object;
+	void *opaque;
+	uint64_t number;
+	union {
+		DcResponseDone response_done;
+		void (*effect_done)(void *context, bool ok);
+	};
+};
+
+typedef struct JournalWait {
+	uint64_t req;
+	CapacityJournalType type;
+	DcDevice *dev;
+	Backend *backend;
+	uint64_t generation;
+	GArray *extents; /* DcExtent */
+	void (*done)(void *context, bool ok);
+	void *context;
+} JournalWait;
+
+struct Capacity {
+	CapacityOps ops;
+	void *opaque;
+	GHashTable *backends_by_name; /* owns the backends */
+	GHashTable *backends_by_tag;
+	GHashTable *memories; /* number -> every Backend in use: named, untagged, static */
+	GHashTable *devices;  /* name -> DcDevice */
+	GHashTable *journal;  /* req -> JournalWait */
+	CapacityCounters bytes;
+	uint64_t next_id; /* offers and release requests: cookies of one number space */
+	uint64_t next_map;
+	uint64_t next_req; /* effects and journal */
+	uint64_t next_memory;
+	uint64_t announced_deadline_us;
+	unsigned depth; /* public calls on the stack */
+	GArray *work;   /* Work; the first N_WORK_DONE have run */
+	guint n_work_done;
+	GArray *notices; /* CapacityNotice */
+	guint n_notices_done;
+};
+
+/* A copy that survives changes of the table; caller owns the array. */
+GPtrArray *hash_table_values(GHashTable *table);
+
+void capacity_enter(Capacity *cap);
+void capacity_leave(Capacity *cap);
+void capacity_queue(Capacity *cap, WorkFunc run, void *object, uint64_t number);
+void capacity_queue_work(Capacity *cap, const Work *work);
+void capacity_tell(Capacity *cap, CapacityNoticeType type, const Offer *offer, uint64_t dpa,
+		   uint64_t len);
+void capacity_tell_backend(Capacity *cap, CapacityNoticeType type, Backend *backend);
+uint64_t capacity_now_us(const Capacity *cap);
+typedef struct JournalEntry {
+	CapacityJournalType type;
+	DcDevice *dev;
+	Backend *backend;
+	uint64_t generation;
+} JournalEntry;
+/* Owns EXTENTS (DcExtent). DONE, which may be NULL, is never called from inside. */
+void capacity_journal(Capacity *cap, const JournalEntry *entry, GArray *extents,
+		      void (*done)(void *context, bool ok), void *context);
+
+/* ---- memory: backends and the files of untagged offers ---- */
+
+/* A host that was given a descriptor of the present file. */
+typedef struct Holder {
+	uint64_t serial;
+	bool same_uid;
+	bool ghost; /* no longer the device's host, and never confirmed that it let go */
+} Holder;
+
+typedef enum MemoryState {
+	MEMORY_READY,
+	MEMORY_WIPING,      /* the whole of it, nobody uses it */
+	MEMORY_QUARANTINED, /* a former user can still reach it, or the wipe failed */
+} MemoryState;
+
+struct Backend {
+	char *name;
+	BackendType type;
+	uint64_t size;
+	Uuid tag;
+	bool shareable;
+	bool read_only;
+	bool prealloc;
+	bool wipes;    /* on release */
+	MemFile *file; /* NULL: of an untagged offer, not needed yet */
+	uint64_t incarnation;
+	bool dirty; /* a descriptor of the file has left the pool, or is about to */
+
+	/* In a pool */
+	Capacity *cap;
+	uint64_t number; /* in cap->memories */
+	bool untagged;   /* belongs to one offer, goes with it */
+	bool is_static;  /* belongs to the caller; in no counter */
+	CapacityCounters bytes;
+	ByteStates *shared; /* shareable only */
+	GPtrArray *offers;  /* Offers with memory here */
+	size_t n_extents[BYTES_N_STATES];
+	GArray *holders;     /* Holder */
+	GArray *sanitize;    /* DpaPiece of offsets to wipe although the rest is kept */
+	GPtrArray *returned; /* Extents, unreachable, waiting for their wipe */
+	GPtrArray *stuck;    /* Extents whose wipe failed, waiting for that of the whole */
+	size_t n_punching;   /* Extents in running WIPE_PARTS jobs */
+	MemoryState state;
+	unsigned n_jobs;
+	bool settle_queued;
+	bool wipe_failed;
+	bool renew_wanted; /* although reserved, or static: for its next host */
+	DcDevice *static_dev;
+};
+
+/* Contents begin anew, in FRESH (owned) if there is one. */
+void backend_renew(Backend *backend, MemFile *fresh);
+
+/* wipe_job.c */
+typedef enum WipeKind {
+	WIPE_PARTS, /* zero RANGES, for PARTS; others of the same file stay in use */
+	WIPE_WHOLE, /* fresh file, or zeros if it cannot be replaced */
+	WIPE_SOME,  /* zero RANGES of memory that is otherwise kept */
+	WIPE_DROP,  /* the file goes: give its memory back */
+} WipeKind;
+/* Owns RANGES (DpaPiece of offsets) and PARTS (Extents); ends in memory_wipe_done(). */
+void wipe_job_start(Backend *mem, WipeKind kind, GArray *ranges, GPtrArray *parts);
+
+/* memory.c */
+Backend *memory_new_untagged(Capacity *cap, uint64_t size);
+void memory_join(Capacity *cap, Backend *mem);
+void memory_leave(Backend *mem);
+bool memory_ensure_file(Backend *mem, GError **error);
+/* A descriptor of the file is about to go to this host. */
+void memory_hand_out(Backend *mem, const DcHost *host);
+void memory_host_replaced(Backend *mem, uint64_t serial); /* its maps were never confirmed */
+void memory_host_gone(Backend *mem, uint64_t serial);
+/* Could it be mapped for this host now without a former one reaching into it? */
+bool memory_may_go_to(const Backend *mem, const DcHost *host);
+/* The same for an offer; false if it has to be wiped first (memory_settle() is queued then). */
+bool memory_ready_for_offer(Backend *mem, const DcHost *host);
+/* Does the named backend refuse a new offer? Sets ERROR. */
+bool memory_refuses_offer(const Backend *mem, DcDevice *dev, GError **error);
+void memory_attach_offer(Backend *mem, Offer *offer);
+void memory_detach_offer(Backend *mem, Offer *offer);
+/* An extent of it is provably unreachable: wipe as due, then end the extent. */
+void memory_return(Extent *extent);
+/* Of a declined or withdrawn extent; ends it, now or after a wipe. */
+void memory_unreserve(Extent *extent);
+/* A static partition is to be mapped for a new host session. */
+void memory_renew_static(Backend *mem);
+void memory_settle_later(Backend *mem);
+bool memory_reclaim(Backend *mem, GError **error);
+void memory_wipe_done(Backend *mem, WipeKind kind, GPtrArray *parts, MemFile *fresh, int result);
+bool memory_is_idle(const Backend *mem);
+void backend_free_untagged(Backend *mem);
+
+/* ---- offers ---- */
+
+typedef enum OfferBlock {
+	OFFER_BLOCK_NONE,
+	OFFER_BLOCK_LIST,   /* until the host has read its extent list again */
+	OFFER_BLOCK_MEMORY, /* until its memory is fit for this host */
+	OFFER_BLOCK_ROOM,   /* until the event log has room again */
+} OfferBlock;
+
+struct Offer {
+	uint64_t id;
+	DcDevice *dev;
+	Backend *mem; /* NULL once none of its memory is in use */
+	Uuid tag;
+	uint8_t region;
+	size_t n_live;   /* extents not at an end */
+	size_t n_in_use; /* extents whose memory is not free */
+
+	/* While pending */
+	bool pending;
+	OfferState state;
+	OfferBlock block;
+	bool has_room; /* records reserved in the log */
+	size_t n_records, n_read;
+	GPtrArray *extents; /* Extent, in assembly order */
+	GPtrArray *by_dpa;  /* the same, by DPA */
+	uint64_t len;
+	GList link;     /* in dev->queued, dev->blocked or dev->delivered */
+	Accept *accept; /* under way or unwinding */
+	bool withdraw_when_unwound;
+};
+
+void offer_free_if_over(Offer *offer);
+Extent *offer_find_extent(const Offer *offer, uint64_t dpa);
+/* Every extent declined or withdrawn; the offer is over. */
+void offer_end(Offer *offer, ExtentState end, CapacityNoticeType notice);
+/* Takes it off the device's lists of pending offers. */
+void offer_unpend(Offer *offer);
+
+/* delivery.c */
+void delivery_later(DcDevice *dev);
+void delivery_enqueue(Offer *offer);
+void delivery_requeue_all(DcDevice *dev); /* new host or conventional reset */
+void delivery_unblock(DcDevice *dev, OfferBlock block);
+void delivery_unblock_offer(Offer *offer);
+void delivery_withdraw_records(DcDevice *dev, uint64_t cookie);
+void delivery_drop_records(Offer *offer); /* room given back or unread records withdrawn */
+GQueue *delivery_queue_of(const Offer *offer);
+const char *delivery_waits_for(const Offer *offer);
+uint64_t delivery_deadline_us(const DcDevice *dev);
+Offer *delivery_first(const DcDevice *dev); /* first pending group: oldest delivered */
+
+/* ---- devices ---- */
+
+/* A mailbox command that has not been answered. */
+typedef struct Command {
+	bool active;
+	uint64_t serial; /* tells it from the next one */
+	uint64_t deadline_us;
+	DcResponseDone done;
+	void *opaque;
+	Accept *accept;
+	Release *release;
+} Command;
+
+typedef struct StaticPart {
+	Extent extent; /* of OFFER, in no list */
+	Offer offer;   /* only dev and mem mean anything */
+	bool fresh_per_session;
+} StaticPart;
+
+struct DcDevice {
+	Capacity *cap;
+	char *name;
+	DcDeviceConfig config;
+	DcDeviceOps ops;
+	void *opaque;
+	unsigned n_regions;
+	DcRegion regions[DC_MAX_REGIONS];
+	DpaSpace *spaces[DC_MAX_REGIONS];
+
+	CapacityCounters bytes;
+	ExtentList *list;
+	uint32_t generation;
+	GHashTable *offers;        /* id -> pending Offer */
+	GHashTable *offers_by_tag; /* tag -> Offer with memory in use */
+	GQueue queued, blocked, delivered;
+	size_t n_pending; /* extents */
+
+	bool attached;
+	DcHost host; /* present or last; serial 0 = none */
+	bool events_enabled;
+	bool list_read;
+	uint64_t hold_until_us;
+	bool delivery_queued;
+
+	Command command;
+	uint64_t n_commands;
+	GArray *collected_adds, *collected_releases; /* DcRange */
+
+	GHashTable *effects; /* req -> Effect */
+	GPtrArray *accepts;  /* Accept: under way or unwinding */
+	GPtrArray *releases; /* Release waiting for the journal */
+	size_t n_drains;
+
+	/* DPA of forced releases: first DPA -> QuarantinedRange */
+	GTree *quarantine;
+
+	GHashTable *requests;    /* id -> Request */
+	GTree *requested_ranges; /* first DPA -> RequestedRange of a live request */
+	GSequence *due_requests; /* live Requests with something to do at a time */
+	GQueue finished_requests;
+
+	GPtrArray *statics; /* StaticPart */
+	size_t n_extents;   /* alive, in whatever state */
+	size_t n_settled;   /* of those, in quarantine and with nothing else left to do */
+	GArray *syncing;    /* SyncItem: maps being restored for the host */
+	uint64_t sync_req;
+	size_t n_sync_blocks; /* revokes that must be confirmed first */
+	bool sync_queued, sync_again, sync_dirtying;
+	uint64_t sync_retry_us, sync_backoff_us;
+};
+
+bool device_owes_maps(const DcDevice *dev); /* its host maps memory, unlike a control-only one */
+const DcRegion *device_region_at(const DcDevice *dev, uint64_t dpa, unsigned *ret_index);
+uint32_t device_max_extents(const DcDevice *dev);
+/* False: one is under way; this one has been answered. */
+bool device_begin_command(DcDevice *dev, DcResponseDone done, void *opaque);
+void device_end_command(DcDevice *dev, enum cxl_rc rc);
+/* Answers the command under way with RC, rolling back what can be; drops collected parts. */
+void device_abort_command(DcDevice *dev, enum cxl_rc rc);
+DcMap extent_make_map(const Extent *extent, uint64_t dpa, uint64_t len, uint64_t map_id);
+uint64_t device_deadline_us(const DcDevice *dev);
+void device_tick(DcDevice *dev, uint64_t now_us);
+
+/* ---- effect.c: what the host side was asked ---- */
+
+typedef enum EffectKind {
+	EFFECT_PREPARE,
+	EFFECT_EXPOSE,
+	EFFECT_REVOKE,
+	EFFECT_DROP
+} EffectKind;
+
+struct Effect {
+	uint64_t req;
+	EffectKind kind;
+	DcDevice *dev;
+	uint64_t serial;
+	GArray *items; /* DcMap for prepare, map ids for expose and drop, DcMapPart for revoke */
+	GArray *parts; /* DcMapPart, of a drop: the whole maps */
+	void (*done)(void *context, bool ok);
+	void *context;
+};
+
+/* Owns MAPS. */
+uint64_t effect_prepare(DcDevice *dev, GArray *maps, void (*done)(void *, bool), void *context);
+uint64_t effect_expose(DcDevice *dev, GArray *map_ids, void (*done)(void *, bool), void *context);
+/* Owns PARTS. DONE(true) comes when it is confirmed, however long that takes. With DROP the maps
+ * have never been exposed. Nothing to let go of is confirmed at once. */
+void effect_let_go(DcDevice *dev, bool drop, GArray *parts, void (*done)(void *, bool),
+		   void *context);
+void effect_forget(DcDevice *dev, uint64_t req); /* prepare or expose: its answer counts no more */
+void effect_confirm_serial(DcDevice *dev, uint64_t serial);
+void effect_free(Effect *effect);
+/* A host is back: what it does not hold is confirmed, the rest is asked again. CLAIMED gets
+ * what of HELD is being revoked. */
+void effect_resume(DcDevice *dev, const DcHeldMap *held, size_t n_held, GArray *ret_claimed);
+
+/* ---- respond.c: 4802h ---- */
+void accept_abort(Accept *accept, enum cxl_rc rc); /* its command is over: roll back */
+void accept_free(Accept *accept);
+
+/* ---- release.c: 4803h and what follows ---- */
+
+typedef struct ReleaseOptions {
+	bool forced; /* quarantine the DPA */
+	bool sanitize;
+	bool must_apply; /* whatever the journal says */
+	bool command;    /* the device's command waits for it */
+	Request *request;
+} ReleaseOptions;
+
+/* RANGES (DcRange): accepted or quarantined throughout, disjoint, not locked. Journal, leave the
+ * list, revoke, wipe. */
+void release_start(DcDevice *dev, GArray *ranges, const ReleaseOptions *options);
+void release_abort(Release *release); /* its command is over */
+void release_free(Release *release);
+void release_everything(DcDevice *dev);
+
+/* quarantine.c */
+typedef struct QuarantinedRange {
+	uint64_t dpa;
+	uint64_t len;
+	Extent *extent;
+} QuarantinedRange;
+void quarantine_init(DcDevice *dev);
+void quarantine_add(DcDevice *dev, Extent *extent);
+/* Bytes from DPA on that are quarantined, 0 if it is not. */
+uint64_t quarantine_run(const DcDevice *dev, uint64_t dpa);
+void quarantine_end(DcDevice *dev, uint64_t dpa, uint64_t len);
+void quarantine_end_all(DcDevice *dev);
+
+/* ---- release_request.c ---- */
+void requests_init(DcDevice *dev);
+/* The live request that names any of these bytes, 0 if none does. */
+uint64_t requests_live_at(const DcDevice *dev, uint64_t dpa, uint64_t len);
+void requests_clear(DcDevice *dev);
+/* LEN bytes at DPA left the list; returns whether a live request wants them wiped. */
+bool requests_note_released(DcDevice *dev, uint64_t dpa, uint64_t len);
+void requests_record_cleared(DcDevice *dev, uint64_t cookie);
+void requests_records_lost(DcDevice *dev); /* the log was emptied */
+void requests_tick(DcDevice *dev, uint64_t now_us);
+uint64_t requests_deadline_us(const DcDevice *dev);
+void request_forced_done(DcDevice *dev, Request *request, bool ok);
+
+/* ---- host.c ---- */
+typedef struct SyncItem {
+	uint64_t dpa;
+	uint64_t map_id;
+} SyncItem;
+void sync_later(DcDevice *dev);
+
+/* check.c: recomputes every counter and index from nothing and asserts that they agree. For tests.
+ */
+void capacity_check(Capacity *cap);
+
+#endif

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The host at the other end: coming, going, coming back, resets; static partitions. */
+#include "capacity/capacity_priv.h"
+
+/*
+ * Accepted extents outlive their host. A host that attaches says which maps it still holds; those
+ * the core knows are kept, the others revoked, and then everything accepted that it does not
+ * hold is prepared and exposed ("sync"). Memory a former host process may still reach is not
+ * mapped for the next one until that process is gone.
+ */
+
+#define NO_REGION 0xff /* of a static partition's extent */
+
+/* ---- every extent that should be mapped ---- */
+
+typedef void (*ExtentFunc)(Extent *extent, void *opaque);
+
+static void foreach_mappable(DcDevice *dev, ExtentFunc func, void *opaque)
+{
+	for (guint i = 0; i < dev->statics->len; i++)
+		func(&((StaticPart *)dev->statics->pdata[i])->extent, opaque);
+	for (Extent *extent = extent_list_at(dev->list, 0); extent;
+	     extent = extent_list_next(extent))
+		func(extent, opaque);
+}
+
+static Extent *find_static(DcDevice *dev, uint64_t dpa, uint64_t len)
+{
+	for (guint i = 0; i < dev->statics->len; i++) {
+		Extent *extent = &((StaticPart *)dev->statics->pdata[i])->extent;
+
+		if (dpa < extent_end(extent) && extent->dpa - MIN(extent->dpa, dpa) < len)
+			return extent;
+	}
+	return NULL;
+}
+
+/* The lowest mappable extent in the range. Static partitions lie below the regions. */
+static Extent *find_mappable(DcDevice *dev, uint64_t dpa, uint64_t len)
+{
+	Extent *extent = find_static(dev, dpa, len);
+
+	return extent ? extent : extent_list_overlap(dev->list, dpa, len);
+}
+
+/* ---- sync ---- */
+
+static void sync_block_gone(void *context, bool ok)
+{
+	DcDevice *dev = context;
+
+	dev->n_sync_blocks--;
+	sync_later(dev);
+}
+
+/* Lets go of maps before the next sync may start. Owns PARTS. */
+static void sync_let_go(DcDevice *dev, bool drop, GArray *parts)
+{
+	dev->n_sync_blocks++;
+	effect_let_go(dev, drop, parts, sync_block_gone, dev);
+}
+
+static Extent *sync_find(DcDevice *dev, const SyncItem *item)
+{
+	Extent *extent = find_mappable(dev, item->dpa, 1);
+
+	return extent && extent->map_id == item->map_id ? extent : NULL;
+}
+
+static void sync_over(DcDevice *dev)
+{
+	g_clear_pointer(&dev->syncing, g_array_unref);
+	dev->sync_req = 0;
+	if (dev->sync_again)
+		sync_later(dev);
+	dev->sync_again = false;
+}
+
+static void sync_failed(DcDevice *dev, bool exposed)
+{
+	GArray *parts = g_array_new(FALSE, FALSE, sizeof(DcMapPart));
+
+	for (guint i = 0; i < dev->syncing->len; i++) {
+		Extent *extent = sync_find(dev, &g_array_index(dev->syncing, SyncItem, i));
+		DcMapPart part;
+
+		if (!extent)
+			continue;
+		part = (DcMapPart){ extent->map_id, extent->dpa, extent->len };
+		g_array_append_val(parts, part);
+		extent->map_state = MAP_NONE;
+		extent->map_id = 0;
+	}
+	sync_let_go(dev, !exposed, parts);
+	dev->sync_retry_us = capacity_now_us(dev->cap) + dev->sync_backoff_us;
+	dev->sync_backoff_us = MIN(dev->sync_backoff_us * 2, RETRY_MAX_US);
+	dev->sync_again = false;
+	sync_over(dev);
+}
+
+static void sync_exposed(void *context, bool ok)
+{
+	DcDevice *dev = context;
+
+	if (!ok) {
+		sync_failed(dev, true);
+		return;
+	}
+	for (guint i = 0; i < dev->syncing->len; i++) {
+		Extent *extent = sync_find(dev, &g_array_index(dev->syncing, SyncItem, i));
+
+		if (extent)
+			extent->map_state = MAP_EXPOSED;
+	}
+	dev->sync_backoff_us = RETRY_MIN_US;
+	sync_over(dev);
+}
+
+static void sync_prepared(void *context, bool ok)
+{
+	DcDevice *dev = context;
+	GArray *ids;
+
+	if (!ok) {
+		sync_failed(dev, false);
+		return;
+	}
+	ids = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	for (guint i = 0; i < dev->syncing->len; i++) {
+		const SyncItem *item = &g_array_index(dev->syncing, SyncItem, i);
+		Extent *extent = sync_find(dev, item);
+
+		/* Released meanwhile: its map has been dropped. */
+		if (!extent)
+			continue;
+		extent->map_state = MAP_EXPOSING;
+		g_array_append_val(ids, item->map_id);
+	}
+	if (ids->len > 0) {
+		dev->sync_req = effect_expose(dev, ids, sync_exposed, dev);
+	} else {
+		g_array_unref(ids);
+		sync_over(dev);
+	}
+}
+
+static void sync_add(Extent *extent, void *opaque)
+{
+	GArray *maps = opaque;
+	DcDevice *dev = extent->offer->dev;
+	Backend *mem = extent->offer->mem;
+	SyncItem item;
+	DcMap map;
+
+	if (extent->map_state != MAP_NONE || !memory_may_go_to(mem, &dev->host) ||
+	    mem->state != MEMORY_READY || (mem->is_static && mem->renew_wanted) ||
+	    !memory_ensure_file(mem, NULL))
+		return;
+	item = (SyncItem){ extent->dpa, dev->cap->next_map++ };
+	memory_hand_out(mem, &dev->host);
+	map = extent_make_map(extent, extent->dpa, extent->len, item.map_id);
+	extent->map_id = item.map_id;
+	extent->map_state = MAP_PREPARING;
+	g_array_append_val(dev->syncing, item);
+	g_array_append_val(maps, map);
+}
+
+static void sync_map(void *context, bool ok)
+{
+	DcDevice *dev = context;
+	g_autoptr(GArray) maps = g_array_new(FALSE, FALSE, sizeof(DcMap));
+
+	dev->sync_dirtying = false;
+	if (!ok || !dev->attached || !device_owes_maps(dev) || dev->n_sync_blocks > 0 ||
+	    dev->syncing)
+		return;
+	dev->syncing = g_array_new(FALSE, FALSE, sizeof(SyncItem));
+	foreach_mappable(dev, sync_add, maps);
+	if (maps->len > 0)
+		dev->sync_req = effect_prepare(dev, g_steal_pointer(&maps), sync_prepared, dev);
+	else
+		sync_over(dev);
+}
+
+static void add_clean(Extent *extent, void *opaque)
+{
+	DcExtent described;
+
+	if (extent->offer->mem->dirty || extent->offer->mem->is_static)
+		return;
+	extent_describe(extent, &described);
+	g_array_append_val((GArray *)opaque, described);
+}
+
+static void sync_run(Capacity *cap, const Work *work)
+{
+	DcDevice *dev = work->object;
+	JournalEntry entry = { .type = JOURNAL_DIRTY, .dev = dev, .generation = dev->generation };
+	g_autoptr(GArray) clean = NULL;
+
+	dev->sync_queued = false;
+	if (dev->syncing || dev->sync_dirtying) {
+		dev->sync_again = true;
+		return;
+	}
+	if (!dev->attached || !device_owes_maps(dev) || dev->n_sync_blocks > 0)
+		return;
+	if (!cap->ops.journal) {
+		sync_map(dev, true);
+		return;
+	}
+	clean = g_array_new(FALSE, FALSE, sizeof(DcExtent));
+	foreach_mappable(dev, add_clean, clean);
+	if (clean->len == 0) {
+		sync_map(dev, true);
+		return;
+	}
+	dev->sync_dirtying = true;
+	capacity_journal(cap, &entry, g_steal_pointer(&clean), sync_map, dev);
+}
+
+void sync_later(DcDevice *dev)
+{
+	if (dev->sync_queued)
+		return;
+	dev->sync_queued = true;
+	capacity_queue(dev->cap, sync_run, dev, 0);
+}
+
+/* ---- what a host that comes back holds ---- */
+
+static void revoke_unclaimed(GArray *parts, const GArray *claimed, DcMapPart part)
+{
+	for (guint i = 0; i < claimed->len && part.len > 0; i++) {
+		const DcMapPart *other = &g_array_index(claimed, DcMapPart, i);
+		uint64_t start = MAX(part.dpa, other->dpa);
+		uint64_t end = MIN(part.dpa + part.len, other->dpa + other->len);
+		DcMapPart above = { part.map_id, end, part.dpa + part.len - end };
+
+		if (other->map_id != part.map_id || start >= end)
+			continue;
+		if (above.len > 0)
+			revoke_unclaimed(parts, claimed, above);
+		part.len = start - part.dpa;
+	}
+	if (part.len > 0)
+		g_array_append_val(parts, part);
+}
+
+static void match_held(DcDevice *dev, const DcHeldMap *held, const GArray *claimed, GArray *parts)
+{
+	uint64_t dpa = held->dpa, end;
+
+	if (held->len == 0 || __builtin_add_overflow(held->dpa, held->len, &end))
+		return;
+	while (dpa < end) {
+		Extent *extent = find_mappable(dev, dpa, end - dpa);
+		uint64_t stop = extent ? MIN(end, extent_end(extent)) : end;
+		DcMapPart part = { held->map_id, dpa, stop - dpa };
+
+		if (extent && extent->map_id == held->map_id && extent->map_state != MAP_NONE &&
+		    extent->dpa >= held->dpa && extent_end(extent) <= end &&
+		    extent->offer->mem->incarnation == held->incarnation) {
+			extent->held = true;
+			part.len = extent->dpa > dpa ? extent->dpa - dpa : 0;
+		}
+		if (part.len > 0)
+			revoke_unclaimed(parts, claimed, part);
+		dpa = stop;
+	}
+}
+
+static void settle_held(Extent *extent, void *opaque)
+{
+	if (extent->held && extent->map_state != MAP_NONE) {
+		extent->map_state = MAP_EXPOSED;
+	} else {
+		extent->map_state = MAP_NONE;
+		extent->map_id = 0;
+	}
+	extent->held = false;
+}
+
+static void resume(DcDevice *dev, const DcHeldMap *held, size_t n_held)
+{
+	g_autoptr(GArray) claimed = g_array_new(FALSE, FALSE, sizeof(DcMapPart));
+	GArray *parts = g_array_new(FALSE, FALSE, sizeof(DcMapPart));
+
+	effect_resume(dev, held, n_held, claimed);
+	for (size_t i = 0; i < n_held; i++)
+		match_held(dev, &held[i], claimed, parts);
+	foreach_mappable(dev, settle_held, NULL);
+	if (parts->len > 0)
+		sync_let_go(dev, false, parts);
+	else
+		g_array_unref(parts);
+	sync_later(dev);
+}
+
+/* ---- attach, detach, gone ---- */
+
+static void detach(DcDevice *dev)
+{
+	if (!dev->attached)
+		return;
+	dev->attached = false;
+	if (dev->command.accept)
+		device_abort_command(dev, CXL_RC_INTERNAL_ERROR);
+	/* Whether it holds them, it will say when it is back. */
+	for (guint i = 0; dev->syncing && i < dev->syncing->len; i++) {
+		Extent *extent = sync_find(dev, &g_array_index(dev->syncing, SyncItem, i));
+
+		if (extent)
+			extent->map_state = MAP_EXPOSED;
+	}
+	if (dev->sync_req != 0)
+		effect_forget(dev, dev->sync_req);
+	g_clear_pointer(&dev->syncing, g_array_unref);
+	dev->sync_req = 0;
+	dev->sync_retry_us = NEVER;
+	dev->sync_backoff_us = RETRY_MIN_US;
+}
+
+/* Its process may live on with everything mapped. */
+static void lose_map_to_ghost(Extent *extent, void *opaque)
+{
+	if (extent->map_state != MAP_NONE)
+		memory_host_replaced(extent->offer->mem, extent->offer->dev->host.serial);
+	extent->map_state = MAP_NONE;
+	extent->map_id = 0;
+}
+
+static void lose_map(Extent *extent, void *opaque)
+{
+	extent->map_state = MAP_NONE;
+	extent->map_id = 0;
+}
+
+/* The conventional part of every change of host. */
+static void forget_session(DcDevice *dev, enum cxl_rc rc)
+{
+	device_abort_command(dev, rc);
+	g_array_set_size(dev->collected_adds, 0);
+	g_array_set_size(dev->collected_releases, 0);
+	delivery_requeue_all(dev);
+	requests_records_lost(dev);
+	quarantine_end_all(dev);
+}
+
+static void renew_statics(DcDevice *dev)
+{
+	for (guint i = 0; i < dev->statics->len; i++) {
+		StaticPart *part = dev->statics->pdata[i];
+
+		if (part->fresh_per_session)
+			memory_renew_static(part->offer.mem);
+	}
+}
+
+void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *held, size_t n_held)
+{
+	bool is_new = dev->host.serial != host->serial;
+	bool had_one = dev->host.serial != 0;
+
+	capacity_enter(dev->cap);
+	detach(dev);
+	if (is_new && had_one) {
+		forget_session(dev, CXL_RC_ABORTED);
+		foreach_mappable(dev, lose_map_to_ghost, NULL);
+	} else if (is_new) {
+		device_abort_command(dev, CXL_RC_ABORTED);
+		quarantine_end_all(dev);
+	}
+	dev->host = *host;
+	dev->attached = true;
+	if (device_owes_maps(dev)) {
+		if (is_new)
+			renew_statics(dev);
+		resume(dev, held, n_held);
+	}
+	/* Offers may now find their memory fit, or not. */
+	delivery_unblock(dev, OFFER_BLOCK_MEMORY);
+	capacity_leave(dev->cap);
+}
+
+void dc_device_detach_host(DcDevice *dev)
+{
+	capacity_enter(dev->cap);
+	detach(dev);
+	capacity_leave(dev->cap);
+}
+
+static void device_host_gone(DcDevice *dev, uint64_t serial)
+{
+	effect_confirm_serial(dev, serial);
+	if (dev->host.serial != serial)
+		return;
+	detach(dev);
+	forget_session(dev, CXL_RC_ABORTED);
+	foreach_mappable(dev, lose_map, NULL);
+	/* Aborting has opened new ones. */
+	effect_confirm_serial(dev, serial);
+	dev->host = (DcHost){ 0 };
+}
+
+void capacity_host_gone(Capacity *cap, uint64_t serial)
+{
+	g_autoptr(GPtrArray) devices = hash_table_values(cap->devices);
+	g_autoptr(GPtrArray) memories = hash_table_values(cap->memories);
+
+	if (serial == 0)
+		return;
+	capacity_enter(cap);
+	for (guint i = 0; i < devices->len; i++)
+		device_host_gone(devices->pdata[i], serial);
+	for (guint i = 0; i < memories->len; i++)
+		memory_host_gone(memories->pdata[i], serial);
+	capacity_leave(cap);
+}
+
+/* ---- resets ---- */
+
+static void withdraw_all(DcDevice *dev)
+{
+	g_autoptr(GPtrArray) offers = hash_table_values(dev->offers);
+
+	for (guint i = 0; i < offers->len; i++) {
+		Offer *offer = offers->pdata[i];
+
+		/* One that is unwinding cannot go before it has. */
+		if (offer->accept)
+			offer->withdraw_when_unwound = true;
+		else
+			offer_end(offer, EXTENT_WITHDRAWN, NOTICE_WITHDRAWN);
+	}
+}
+
+void dc_device_reset(DcDevice *dev, DcReset kind)
+{
+	capacity_enter(dev->cap);
+	if (kind == DC_RESET_FLR) {
+		device_abort_command(dev, CXL_RC_ABORTED);
+		g_array_set_size(dev->collected_adds, 0);
+		g_array_set_size(dev->collected_releases, 0);
+	} else {
+		forget_session(dev, CXL_RC_ABORTED);
+	}
+	if (kind == DC_RESET_FORGET) {
+		withdraw_all(dev);
+		release_everything(dev);
+	}
+	capacity_leave(dev->cap);
+}
+
+/* ---- static partitions ---- */
+
+bool dc_device_add_static(DcDevice *dev, uint64_t dpa, Backend *backend, bool fresh_per_session,
+			  GError **error)
+{
+	StaticPart *part;
+
+	if (backend->cap || dpa > dev->config.static_len ||
+	    backend->size > dev->config.static_len - dpa || find_static(dev, dpa, backend->size) ||
+	    dev->host.serial != 0) {
+		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_INVALID,
+			    "device %s: backend %s cannot be a static partition at DPA "
+			    "0x%" G_GINT64_MODIFIER
+			    "x: it must be in no pool, fit below 0x%" G_GINT64_MODIFIER
+			    "x, overlap no other, and come before the first host",
+			    dev->name, backend->name, dpa, dev->config.static_len);
+		return false;
+	}
+	part = g_new0(StaticPart, 1);
+	part->fresh_per_session = fresh_per_session;
+	part->offer.dev = dev;
+	part->offer.mem = backend;
+	part->extent.offer = &part->offer;
+	part->extent.region = NO_REGION;
+	part->extent.dpa = dpa;
+	part->extent.len = backend->size;
+	backend->is_static = true;
+	backend->static_dev = dev;
+	backend->wipes = fresh_per_session;
+	memory_join(dev->cap, backend);
+	g_ptr_array_add(dev->statics, part);
+	return true;
+}

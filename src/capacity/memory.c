@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What becomes of memory that was used: wiped, kept, quarantined, free again. */
+#include "capacity/capacity_priv.h"
+
+/*
+ * A descriptor cannot be taken back, so memory is only as free as its file. Extents come here one
+ * by one when the host has confirmed that it cannot reach them (memory_return). While others of
+ * the same file are in use their bytes are punched out and rest. With the last one the whole file
+ * is settled: RAM gets a fresh file, so that a descriptor kept by a former host shows nothing of
+ * the next. What cannot be replaced, or is to be kept, is free at once only if every former host
+ * could read the pool's memory anyway (same uid) and has confirmed; else it is quarantined until
+ * those hosts are gone. Read-only memory needs none of this: no tenant can leave anything in it.
+ *
+ * Settling is queued, so that a command that returns many extents leads to one job.
+ */
+
+static void memory_settle(Capacity *cap, const Work *work);
+
+void memory_join(Capacity *cap, Backend *mem)
+{
+	mem->cap = cap;
+	mem->number = cap->next_memory++;
+	g_hash_table_insert(cap->memories, &mem->number, mem);
+	if (mem->is_static)
+		return;
+	for (ByteState i = BYTES_FREE; i < BYTES_N_STATES; i++)
+		*capacity_counters_at(&cap->bytes, i) += *capacity_counters_at(&mem->bytes, i);
+	cap->bytes.total += mem->bytes.total;
+}
+
+void memory_leave(Backend *mem)
+{
+	Capacity *cap = mem->cap;
+
+	g_hash_table_remove(cap->memories, &mem->number);
+	mem->cap = NULL;
+	if (mem->is_static)
+		return;
+	for (ByteState i = BYTES_FREE; i < BYTES_N_STATES; i++)
+		*capacity_counters_at(&cap->bytes, i) -= *capacity_counters_at(&mem->bytes, i);
+	cap->bytes.total -= mem->bytes.total;
+}
+
+/* All bytes at once, when no extent has any of them. */
+static void set_all_bytes(Backend *mem, ByteState state)
+{
+	for (ByteState i = BYTES_FREE; i < BYTES_N_STATES; i++)
+		capacity_counters_move(&mem->cap->bytes, i, state,
+				       *capacity_counters_at(&mem->bytes, i));
+	mem->bytes = (CapacityCounters){ .total = mem->size };
+	*capacity_counters_at(&mem->bytes, state) = mem->size;
+}
+
+/* ---- who has a descriptor ---- */
+
+void memory_hand_out(Backend *mem, const DcHost *host)
+{
+	Holder holder = { .serial = host->serial, .same_uid = host->same_uid };
+
+	mem->dirty = true;
+	for (guint i = 0; i < mem->holders->len; i++)
+		if (g_array_index(mem->holders, Holder, i).serial == host->serial)
+			return;
+	g_array_append_val(mem->holders, holder);
+}
+
+void memory_host_replaced(Backend *mem, uint64_t serial)
+{
+	for (guint i = 0; i < mem->holders->len; i++) {
+		Holder *holder = &g_array_index(mem->holders, Holder, i);
+
+		if (holder->serial == serial)
+			holder->ghost = true;
+	}
+}
+
+/* SERIAL: whose own hold does not matter, 0 = everybody's does. */
+static bool is_held_by_others(const Backend *mem, uint64_t serial)
+{
+	if (mem->read_only)
+		return false;
+	for (guint i = 0; i < mem->holders->len; i++) {
+		const Holder *holder = &g_array_index(mem->holders, Holder, i);
+
+		if (holder->serial != serial && (holder->ghost || !holder->same_uid))
+			return true;
+	}
+	return false;
+}
+
+bool memory_may_go_to(const Backend *mem, const DcHost *host)
+{
+	return mem->shareable || !is_held_by_others(mem, host->serial);
+}
+
+bool memory_ready_for_offer(Backend *mem, const DcHost *host)
+{
+	if (!mem->dirty || mem->shareable || mem->read_only)
+		return true;
+	if (mem->state != MEMORY_READY)
+		return false;
+	if (mem->wipes) {
+		for (guint i = 0; i < mem->holders->len; i++) {
+			if (g_array_index(mem->holders, Holder, i).serial != host->serial) {
+				mem->renew_wanted = true;
+				memory_settle_later(mem);
+				return false;
+			}
+		}
+		return true;
+	}
+	return !is_held_by_others(mem, host->serial);
+}
+
+/* ---- offers ---- */
+
+void memory_attach_offer(Backend *mem, Offer *offer)
+{
+	offer->mem = mem;
+	g_ptr_array_add(mem->offers, offer);
+}
+
+void memory_detach_offer(Backend *mem, Offer *offer)
+{
+	DcDevice *dev = offer->dev;
+
+	g_ptr_array_remove_fast(mem->offers, offer);
+	offer->mem = NULL;
+	if (g_hash_table_lookup(dev->offers_by_tag, &offer->tag) == offer)
+		g_hash_table_remove(dev->offers_by_tag, &offer->tag);
+}
+
+bool memory_is_idle(const Backend *mem)
+{
+	return mem->offers->len == 0 && mem->n_jobs == 0 && !mem->settle_queued &&
+	       mem->returned->len == 0 && mem->stuck->len == 0 && mem->state != MEMORY_WIPING;
+}
+
+bool memory_refuses_offer(const Backend *mem, DcDevice *dev, GError **error)
+{
+	const char *why = NULL;
+	uint64_t offer = 0;
+
+	if (mem->offers->len > 0)
+		offer = ((const Offer *)mem->offers->pdata[0])->id;
+	if (mem->state == MEMORY_QUARANTINED)
+		why = mem->wipe_failed
+			      ? "is quarantined because its wipe failed; reclaim it to try again"
+			      : "is quarantined until its former host is gone; reclaim it "
+				"to override";
+	else if (g_hash_table_lookup(dev->offers_by_tag, &mem->tag))
+		why = "is already offered to or in use by this device";
+	else if (mem->n_extents[BYTES_ACCEPTED] + mem->n_extents[BYTES_RESERVED] > 0)
+		why = mem->shareable ? NULL : "is already offered or accepted, and not shareable";
+	else if (!memory_is_idle(mem) || mem->bytes.free != mem->bytes.total)
+		why = "is still draining; try again when it is free";
+	if (!why)
+		return false;
+	g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_BUSY,
+		    offer ? "backend %s %s (offer %" G_GUINT64_FORMAT ")" : "backend %s %s",
+		    mem->name, why, offer);
+	return true;
+}
+
+/* ---- coming back ---- */
+
+void memory_settle_later(Backend *mem)
+{
+	if (mem->settle_queued)
+		return;
+	mem->settle_queued = true;
+	capacity_queue(mem->cap, memory_settle, mem, 0);
+}
+
+void memory_return(Extent *extent)
+{
+	Backend *mem = extent->offer->mem;
+	DpaPiece range = { extent->mem_offset, extent->len };
+
+	if (extent->sanitize && !mem->wipes && !mem->read_only)
+		g_array_append_val(mem->sanitize, range);
+	g_ptr_array_add(mem->returned, extent);
+	memory_settle_later(mem);
+}
+
+void memory_unreserve(Extent *extent)
+{
+	Backend *mem = extent->offer->mem;
+
+	if (mem->dirty) {
+		extent_set_bytes(extent, BYTES_DRAINING);
+		g_ptr_array_add(mem->returned, extent);
+	} else {
+		extent_set_bytes(extent, BYTES_FREE);
+		extent_free(extent);
+	}
+	memory_settle_later(mem);
+}
+
+/* ---- settling ---- */
+
+static void end_extent(Extent *extent)
+{
+	Offer *offer = extent->offer;
+
+	if (!extent_state_is_end((ExtentState)extent->state))
+		capacity_tell(offer->dev->cap, NOTICE_FREED, offer, extent->dpa, extent->len);
+	extent_set_bytes(extent, BYTES_FREE);
+	if (extent->state == EXTENT_QUARANTINED) {
+		extent->settled = true;
+		offer->dev->n_settled++;
+		return;
+	}
+	if (!extent_state_is_end((ExtentState)extent->state))
+		extent_set_state(extent, EXTENT_FREED);
+	extent_free(extent);
+}
+
+/* OVER: the memory's drain is over too, which is to be remembered. */
+static void end_extents(Backend *mem, GPtrArray *extents, bool over)
+{
+	JournalEntry entry = { .type = JOURNAL_CLEAN, .backend = mem->untagged ? NULL : mem };
+
+	if (over && mem->cap->ops.journal && !mem->is_static) {
+		GArray *described = g_array_sized_new(FALSE, FALSE, sizeof(DcExtent), extents->len);
+
+		for (guint i = 0; i < extents->len; i++) {
+			DcExtent extent;
+
+			extent_describe(extents->pdata[i], &extent);
+			g_array_append_val(described, extent);
+		}
+		capacity_journal(mem->cap, &entry, described, NULL, NULL);
+	}
+	for (guint i = 0; i < extents->len; i++)
+		end_extent(extents->pdata[i]);
+	g_ptr_array_set_size(extents, 0);
+}
+
+/* Those whose wipe failed wait for the wipe of the whole. */
+static void end_returned(Backend *mem, bool over)
+{
+	g_ptr_array_extend(mem->returned, mem->stuck, NULL, NULL);
+	g_ptr_array_set_size(mem->stuck, 0);
+	end_extents(mem, mem->returned, over);
+}
+
+/* Extents that still use the memory, whatever for. */
+static size_t n_users(const Backend *mem)
+{
+	size_t n = 0;
+
+	for (ByteState i = BYTES_RESERVED; i < BYTES_N_STATES; i++)
+		n += mem->n_extents[i];
+	return n - mem->returned->len - mem->stuck->len - mem->n_punching;
+}
+
+/* Others still use the file: punch out what came back, or let it rest. */
+static void settle_parts(Backend *mem)
+{
+	GPtrArray *parts = mem->returned;
+	GArray *ranges;
+
+	if (parts->len == 0)
+		return;
+	mem->returned = g_ptr_array_new();
+	if (!mem->dirty || mem->shareable || !mem->wipes) {
+		end_extents(mem, parts, true);
+		g_ptr_array_unref(parts);
+		return;
+	}
+	ranges = g_array_sized_new(FALSE, FALSE, sizeof(DpaPiece), parts->len);
+	for (guint i = 0; i < parts->len; i++) {
+		const Extent *extent = parts->pdata[i];
+		DpaPiece range = { extent->mem_offset, extent->len };
+
+		g_array_append_val(ranges, range);
+	}
+	mem->n_punching += parts->len;
+	wipe_job_start(mem, WIPE_PARTS, ranges, parts);
+}
+
+static void quarantine(Backend *mem)
+{
+	bool reserved = n_users(mem) > 0;
+
+	mem->state = MEMORY_QUARANTINED;
+	end_returned(mem, false);
+	if (!reserved && !mem->is_static)
+		set_all_bytes(mem, BYTES_QUARANTINED);
+	capacity_tell_backend(mem->cap, NOTICE_QUARANTINED, mem);
+}
+
+/* Nobody has it in use; it is fit for anybody, or for the offers that wait for it. */
+static void make_ready(Backend *mem)
+{
+	bool was_quarantined = mem->state == MEMORY_QUARANTINED;
+	bool reserved = n_users(mem) > 0;
+
+	mem->state = MEMORY_READY;
+	mem->wipe_failed = false;
+	mem->renew_wanted = false;
+	end_returned(mem, true);
+	if (mem->is_static) {
+		sync_later(mem->static_dev);
+		return;
+	}
+	if (!reserved)
+		set_all_bytes(mem, BYTES_FREE);
+	if (was_quarantined)
+		capacity_tell_backend(mem->cap, NOTICE_FREED, mem);
+	for (guint i = 0; i < mem->offers->len; i++)
+		delivery_unblock_offer(mem->offers->pdata[i]);
+}
+
+static uint64_t sanitize_len(const Backend *mem)
+{
+	uint64_t len = 0;
+
+	for (guint i = 0; i < mem->sanitize->len; i++)
+		len += g_array_index(mem->sanitize, DpaPiece, i).len;
+	return len;
+}
+
+static void start_whole(Backend *mem, WipeKind kind, GArray *ranges)
+{
+	mem->state = MEMORY_WIPING;
+	wipe_job_start(mem, kind, ranges, NULL);
+}
+
+/* No host should reach it any more; the file's kind says who still could. */
+static void settle_whole(Backend *mem)
+{
+	bool whole = mem->wipes || sanitize_len(mem) >= mem->size;
+	bool held = is_held_by_others(mem, 0);
+
+	if (!mem->dirty) {
+		make_ready(mem);
+	} else if (mem->untagged && n_users(mem) == 0) {
+		start_whole(mem, WIPE_DROP, NULL);
+	} else if (held && !(whole && mem_file_is_replaceable(mem->file))) {
+		if (n_users(mem) == 0)
+			quarantine(mem);
+	} else if (whole) {
+		start_whole(mem, WIPE_WHOLE, NULL);
+	} else if (mem->sanitize->len > 0) {
+		start_whole(mem, WIPE_SOME, mem->sanitize);
+		mem->sanitize = g_array_new(FALSE, FALSE, sizeof(DpaPiece));
+	} else {
+		make_ready(mem);
+	}
+}
+
+static bool may_settle_whole(const Backend *mem)
+{
+	size_t n = n_users(mem);
+
+	if (mem->n_jobs > 0 || (mem->is_static && !mem->renew_wanted))
+		return false;
+	return n == 0 || (mem->renew_wanted && n == mem->n_extents[BYTES_RESERVED]);
+}
+
+static void memory_settle(Capacity *cap, const Work *work)
+{
+	Backend *mem = work->object;
+
+	mem->settle_queued = false;
+	if (mem->state == MEMORY_QUARANTINED) {
+		if (n_users(mem) == 0 && (mem->returned->len > 0 || mem->stuck->len > 0))
+			quarantine(mem);
+	} else if (mem->state == MEMORY_READY && may_settle_whole(mem)) {
+		settle_whole(mem);
+	} else if (mem->state == MEMORY_READY) {
+		settle_parts(mem);
+	}
+	if (mem->untagged && memory_is_idle(mem))
+		backend_free_untagged(mem);
+}
+
+static void whole_done(Backend *mem, WipeKind kind, MemFile *fresh, int result)
+{
+	if (result < 0 && kind != WIPE_DROP) {
+		mem->wipe_failed = true;
+		quarantine(mem);
+		return;
+	}
+	if (kind == WIPE_WHOLE) {
+		backend_renew(mem, fresh);
+		g_array_set_size(mem->sanitize, 0);
+	}
+	make_ready(mem);
+}
+
+void memory_wipe_done(Backend *mem, WipeKind kind, GPtrArray *parts, MemFile *fresh, int result)
+{
+	if (kind != WIPE_PARTS) {
+		whole_done(mem, kind, fresh, result);
+	} else {
+		mem->n_punching -= parts->len;
+		if (result == 0) {
+			end_extents(mem, parts, true);
+		} else {
+			for (guint i = 0; i < parts->len; i++) {
+				extent_set_bytes(parts->pdata[i], BYTES_QUARANTINED);
+				g_ptr_array_add(mem->stuck, parts->pdata[i]);
+			}
+			capacity_tell_backend(mem->cap, NOTICE_QUARANTINED, mem);
+		}
+	}
+	memory_settle_later(mem);
+}
+
+/* ---- the ways out of quarantine ---- */
+
+static void try_again(Backend *mem)
+{
+	if (mem->state == MEMORY_QUARANTINED && !mem->wipe_failed)
+		settle_whole(mem);
+	for (guint i = 0; i < mem->offers->len; i++)
+		delivery_unblock_offer(mem->offers->pdata[i]);
+	if (mem->is_static)
+		sync_later(mem->static_dev);
+}
+
+void memory_host_gone(Backend *mem, uint64_t serial)
+{
+	for (guint i = 0; i < mem->holders->len; i++) {
+		if (g_array_index(mem->holders, Holder, i).serial == serial) {
+			g_array_remove_index_fast(mem->holders, i);
+			try_again(mem);
+			return;
+		}
+	}
+}
+
+bool memory_reclaim(Backend *mem, GError **error)
+{
+	if (mem->state != MEMORY_QUARANTINED) {
+		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_INVALID,
+			    "backend %s: is not quarantined; there is nothing to reclaim",
+			    mem->name);
+		return false;
+	}
+	g_array_set_size(mem->holders, 0);
+	mem->wipe_failed = false;
+	try_again(mem);
+	return true;
+}
+
+void memory_renew_static(Backend *mem)
+{
+	if (!mem->dirty)
+		return;
+	mem->renew_wanted = true;
+	memory_settle_later(mem);
+}

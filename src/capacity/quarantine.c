@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* DPA that was taken by force and stays unused until the host has said that it knows. */
+#include "capacity/capacity_priv.h"
+
+#define DPA_KEY(dpa) GSIZE_TO_POINTER((gsize)(dpa))
+
+static int compare_dpa(gconstpointer a, gconstpointer b, gpointer opaque)
+{
+	gsize dpa_a = GPOINTER_TO_SIZE(a), dpa_b = GPOINTER_TO_SIZE(b);
+
+	return (dpa_a > dpa_b) - (dpa_a < dpa_b);
+}
+
+void quarantine_init(DcDevice *dev)
+{
+	dev->quarantine = g_tree_new_full(compare_dpa, NULL, NULL, g_free);
+}
+
+static void add(DcDevice *dev, Extent *extent, uint64_t dpa, uint64_t len)
+{
+	QuarantinedRange *range = g_new(QuarantinedRange, 1);
+
+	*range = (QuarantinedRange){ dpa, len, extent };
+	g_tree_insert_node(dev->quarantine, DPA_KEY(dpa), range);
+}
+
+void quarantine_add(DcDevice *dev, Extent *extent)
+{
+	extent->quarantined_len = extent->len;
+	add(dev, extent, extent->dpa, extent->len);
+}
+
+static QuarantinedRange *range_at(const DcDevice *dev, uint64_t dpa)
+{
+	GTreeNode *above, *node;
+	QuarantinedRange *range;
+
+	if (g_tree_nnodes(dev->quarantine) == 0)
+		return NULL;
+	above = g_tree_upper_bound(dev->quarantine, DPA_KEY(dpa));
+	node = above ? g_tree_node_previous(above) : g_tree_node_last(dev->quarantine);
+	range = node ? g_tree_node_value(node) : NULL;
+	return range && dpa - range->dpa < range->len ? range : NULL;
+}
+
+uint64_t quarantine_run(const DcDevice *dev, uint64_t dpa)
+{
+	const QuarantinedRange *range = range_at(dev, dpa);
+
+	return range ? range->len - (dpa - range->dpa) : 0;
+}
+
+static void end_part(DcDevice *dev, QuarantinedRange *range, uint64_t dpa, uint64_t len)
+{
+	Extent *extent = range->extent;
+	uint64_t start = range->dpa, end = range->dpa + range->len;
+
+	g_tree_remove(dev->quarantine, DPA_KEY(start));
+	if (start < dpa)
+		add(dev, extent, start, dpa - start);
+	if (dpa + len < end)
+		add(dev, extent, dpa + len, end - (dpa + len));
+	extent->quarantined_len -= len;
+	if (extent->quarantined_len > 0)
+		return;
+	if (extent->settled) {
+		dev->n_settled--;
+		extent_set_state(extent, EXTENT_FREED);
+		extent_free(extent);
+	} else {
+		extent_set_state(extent, EXTENT_DRAINING);
+	}
+}
+
+void quarantine_end(DcDevice *dev, uint64_t dpa, uint64_t len)
+{
+	while (len > 0) {
+		QuarantinedRange *range = range_at(dev, dpa);
+		uint64_t run = MIN(len, range->len - (dpa - range->dpa));
+
+		end_part(dev, range, dpa, run);
+		dpa += run;
+		len -= run;
+	}
+}
+
+void quarantine_end_all(DcDevice *dev)
+{
+	GTreeNode *node;
+
+	while ((node = g_tree_node_first(dev->quarantine))) {
+		const QuarantinedRange *range = g_tree_node_value(node);
+
+		quarantine_end(dev, range->dpa, range->len);
+	}
+}
