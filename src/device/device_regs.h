@@ -50,8 +50,8 @@ uint64_t device_regs_next_deadline_us(const DeviceRegs *regs); /* UINT64_MAX = n
 uint64_t device_regs_payload_offset(const DeviceRegs *regs);
 uint64_t device_regs_payload_len(const DeviceRegs *regs); /* a multiple of the page size, or 0 */
 /*
- * The file is laid out like BAR0, holes everywhere but in the payload. -1 when there is none to map:
- * the payload is then reached by trapped access only.
+ * The file is laid out like BAR0, holes everywhere but in the payload. -1 when there is none to
+ * map: the payload is then reached by trapped access only.
  */
 int device_regs_peek_payload_fd(const DeviceRegs *regs);
 
