@@ -13,3 +13,5 @@ typedef enum ExitCode {
 
 /* One per row of the verb table in main.c; argv[0] is the verb, --help is the verb's to answer. */
 typedef ExitCode CliRun(int argc, char **argv);
+
+CliRun cmd_demo;

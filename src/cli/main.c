@@ -15,6 +15,7 @@ typedef struct CliVerb {
 static CliRun cmd_help;
 
 static const CliVerb verbs[] = {
+	{ "demo", cmd_demo, "show the life of a tagged allocation on real memory, with numbers" },
 	{ "help", cmd_help, "show this text, or the help of a verb" },
 };
 

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* softdcd demo: the life of one tagged allocation on real memory, with measured numbers. */
+#include "cli/cli.h"
+#include "cli/demo.h"
+
+#include <inttypes.h>
+#include <json-glib/json-glib.h>
+#include <stdio.h>
+
+static void add_hex(JsonBuilder *json, const char *name, uint64_t value)
+{
+	char text[17];
+
+	snprintf(text, sizeof(text), "%016" PRIx64, value);
+	json_builder_set_member_name(json, name);
+	json_builder_add_string_value(json, text);
+}
+
+static void add_double(JsonBuilder *json, const char *name, double value)
+{
+	json_builder_set_member_name(json, name);
+	json_builder_add_double_value(json, value);
+}
+
+static void add_int(JsonBuilder *json, const char *name, gint64 value)
+{
+	json_builder_set_member_name(json, name);
+	json_builder_add_int_value(json, value);
+}
+
+static void add_speed(JsonBuilder *json, const char *name, const MemSpeed *speed)
+{
+	json_builder_set_member_name(json, name);
+	json_builder_begin_object(json);
+	add_double(json, "read_gbps", speed->read_gbps);
+	add_double(json, "write_gbps", speed->write_gbps);
+	add_double(json, "latency_ns", speed->latency_ns);
+	json_builder_end_object(json);
+}
+
+static void print_json(const DemoResult *result)
+{
+	g_autoptr(JsonBuilder) json = json_builder_new();
+	g_autoptr(JsonNode) root = NULL;
+	g_autofree char *text = NULL;
+
+	json_builder_begin_object(json);
+	json_builder_set_member_name(json, "tag");
+	json_builder_add_string_value(json, DEMO_TAG);
+	add_int(json, "len", (gint64)DEMO_LEN);
+	add_int(json, "extents", result->n_extents);
+	add_double(json, "accept_us", result->accept_us);
+	add_double(json, "accept_first_byte_us", result->first_byte_us);
+	add_int(json, "accepts", result->n_accepts);
+	json_builder_set_member_name(json, "ratio");
+	json_builder_begin_object(json);
+	add_double(json, "read", result->speed.read_ratio);
+	add_double(json, "write", result->speed.write_ratio);
+	add_double(json, "latency", result->speed.latency_ratio);
+	json_builder_end_object(json);
+	add_speed(json, "extent", &result->speed.extent);
+	add_speed(json, "ordinary", &result->speed.ordinary);
+	add_int(json, "rounds", result->speed.rounds);
+	add_hex(json, "before_accept", result->before_accept);
+	add_hex(json, "after_release", result->after_release);
+	add_hex(json, "second_tenant", result->second_tenant);
+	add_int(json, "offered_backed_bytes", (gint64)result->offered_backed_len);
+	add_double(json, "idle_rss_mib", (double)result->idle_rss_len / (1 << 20));
+	json_builder_end_object(json);
+	root = json_builder_get_root(json);
+	text = json_to_string(root, TRUE);
+	printf("%s\n", text);
+}
+
+static bool run_tour(Demo *demo, GError **error)
+{
+	bool ok;
+
+	demo->started_us = (uint64_t)g_get_monotonic_time();
+	ok = demo_set_up(demo, error) && demo_tour(demo, error);
+	demo_clear(demo);
+	return ok;
+}
+
+static ExitCode run_demo(bool as_json)
+{
+	g_autoptr(GError) error = NULL;
+	Demo demo = { .talk = !as_json };
+	uint64_t idle_rss_len;
+
+	if (!demo_measure_idle(&idle_rss_len, &error)) {
+		g_printerr("softdcd demo: %s\n", error->message);
+		return EXIT_REFUSED;
+	}
+	demo.result.idle_rss_len = idle_rss_len;
+	if (demo.talk)
+		printf("A pool of 16 devices and 16 TiB, nothing backed: %.1f MiB resident.\n"
+		       "Now two devices and one host, joined by vfio-user and the memory link:\n\n"
+		       "   time s  what happens\n",
+		       (double)idle_rss_len / (1 << 20));
+	if (!run_tour(&demo, &error)) {
+		g_printerr("softdcd demo: %s\n", error->message);
+		return EXIT_REFUSED;
+	}
+	if (as_json)
+		print_json(&demo.result);
+	return EXIT_DONE;
+}
+
+/* Does the tour notice when this is broken on purpose? */
+static bool notices(const char *what, unsigned fault)
+{
+	g_autoptr(GError) error = NULL;
+	Demo demo = { .faults = fault };
+	bool noticed = !run_tour(&demo, &error);
+
+	if (noticed)
+		printf("%s broken on purpose: the demo fails, as it must: %s\n", what,
+		       error->message);
+	else
+		printf("%s broken on purpose: NOT NOTICED\n", what);
+	return noticed;
+}
+
+/* Exit 1 is the good end: what was broken made the demo fail. */
+static ExitCode run_self_test(void)
+{
+	bool wipe = notices("wipe", CAPACITY_FAULT_WIPE_SKIPPED);
+	bool revocation = notices("revocation", CAPACITY_FAULT_REVOKE_SKIPPED);
+
+	return wipe && revocation ? EXIT_REFUSED : EXIT_DONE;
+}
+
+ExitCode cmd_demo(int argc, char **argv)
+{
+	gboolean as_json = FALSE, self_test = FALSE;
+	const GOptionEntry entries[] = {
+		{ "json", 0, 0, G_OPTION_ARG_NONE, &as_json, "print one JSON object instead",
+		  NULL },
+		{ "self-test", 0, 0, G_OPTION_ARG_NONE, &self_test,
+		  "break the wipe, then the revocation; exit 1 if both were noticed, else 0",
+		  NULL },
+		G_OPTION_ENTRY_NULL,
+	};
+	g_autoptr(GOptionContext)
+		context = g_option_context_new("- the life of a tagged allocation");
+	g_autoptr(GError) error = NULL;
+
+	g_option_context_add_main_entries(context, entries, NULL);
+	g_set_prgname("softdcd demo");
+	if (!g_option_context_parse(context, &argc, &argv, &error)) {
+		g_printerr("softdcd demo: %s\n", error->message);
+		return EXIT_USAGE;
+	}
+	if (argc > 1) {
+		g_printerr("softdcd demo: unexpected argument \"%s\"\n", argv[1]);
+		return EXIT_USAGE;
+	}
+	return self_test ? run_self_test() : run_demo(as_json);
+}
