@@ -234,7 +234,7 @@ void capacity_tick(Capacity *cap)
 
 	capacity_enter(cap);
 	for (guint i = 0; i < devices->len; i++)
-		device_tick(devices->pdata[i], now_us);
+		dc_device_tick(devices->pdata[i], now_us);
 	capacity_leave(cap);
 }
 

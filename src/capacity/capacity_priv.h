@@ -324,7 +324,7 @@ void device_end_command(DcDevice *dev, enum cxl_rc rc);
 void device_abort_command(DcDevice *dev, enum cxl_rc rc);
 DcMap extent_make_map(const Extent *extent, uint64_t dpa, uint64_t len, uint64_t map_id);
 uint64_t device_deadline_us(const DcDevice *dev);
-void device_tick(DcDevice *dev, uint64_t now_us);
+void dc_device_tick(DcDevice *dev, uint64_t now_us);
 
 /* ---- effect.c: what the host side was asked ---- */
 

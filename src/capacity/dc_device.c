@@ -9,7 +9,6 @@
 #define DEFAULT_MAX_EXTENTS 65536
 #define DEFAULT_MAX_OFFERS  1024
 #define DEFAULT_MAX_CHAIN   100
-#define MAX_MAX_CHAIN       65536 /* the shared sequence number is 16 bits */
 
 /* ---- coming and going ---- */
 
@@ -66,12 +65,6 @@ static bool check_config(Capacity *cap, const DcDeviceConfig *config, GError **e
 		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_INVALID,
 			    "device %s: static length " U64 " must be a multiple of 256 MiB",
 			    config->name, config->static_len);
-		return false;
-	}
-	if (config->max_chain > MAX_MAX_CHAIN) {
-		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_LIMIT,
-			    "device %s: max-chain %u is above %d", config->name, config->max_chain,
-			    MAX_MAX_CHAIN);
 		return false;
 	}
 	for (unsigned i = 0; i < config->n_regions; i++)
@@ -287,7 +280,7 @@ uint64_t device_deadline_us(const DcDevice *dev)
 	return MIN(deadline_us, dev->sync_retry_us);
 }
 
-void device_tick(DcDevice *dev, uint64_t now_us)
+void dc_device_tick(DcDevice *dev, uint64_t now_us)
 {
 	if (dev->command.active && dev->command.deadline_us <= now_us)
 		device_abort_command(dev, CXL_RC_INTERNAL_ERROR);
