@@ -387,6 +387,8 @@ static void whole_done(Backend *mem, WipeKind kind, MemFile *fresh, int result)
 	if (kind == WIPE_WHOLE) {
 		backend_renew(mem, fresh);
 		g_array_set_size(mem->sanitize, 0);
+	} else if (kind == WIPE_DROP) {
+		mem->dirty = false; /* nobody will ever use this file again */
 	}
 	make_ready(mem);
 }
