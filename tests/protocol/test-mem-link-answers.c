@@ -4,6 +4,7 @@
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 /* ---- answers ---- */
 
@@ -127,9 +128,11 @@ static void test_silent(void)
 	request_one_of_each(bench);
 	settle();
 	g_assert_cmpuint(bench->answers->len, ==, 0);
-	/* The caller's deadline has passed. */
+	/* The caller's deadline has passed. An empty request is complete, if not told yet. */
+	prepare(bench, 6, 1, 0);
 	mem_link_server_disconnect(bench->server);
-	g_assert_cmpuint(bench->answers->len, ==, 3);
+	g_assert_cmpuint(bench->answers->len, ==, 4);
+	assert_answer(bench, 0, 6, true);
 	g_assert_cmpuint(bench->n_closed, ==, 1);
 	mem_link_server_disconnect(bench->server);
 	settle();
@@ -165,35 +168,74 @@ static void test_outstanding(void)
 	g_assert_true(mem_link_server_is_connected(bench->server));
 }
 
-/* A socket that takes little: what waits keeps its order, and its one descriptor. */
-static void test_full_socket(void)
+/* A socket that takes little; the test's own end of it stays valid. */
+static Bench *bench_new_small(void)
 {
-	Bench *bench = g_new0(Bench, 1);
-	unsigned n_before = count_fds();
+	Bench *bench = bench_new();
 	int small = 1;
 	int fds[2];
-	unsigned n_seen = 0;
 
-	bench->answers = g_array_new(FALSE, FALSE, sizeof(Answer));
-	bench->held = g_byte_array_new();
-	bench->server = mem_link_server_new(NULL, &server_ops, bench);
+	mem_link_server_disconnect(bench->server);
+	close(bench->host);
 	raw_pair(fds);
 	bench->host = fds[1];
 	g_assert_true(mem_link_server_attach(bench->server, fds[0]));
 	g_assert_cmpint(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), ==, 0);
 	bench_welcome(bench);
-	prepare(bench, 1, 1, 5000);
+	return bench;
+}
+
+/* What waits keeps its order and its one descriptor, and goes out as the host reads. */
+static void test_full_socket(void)
+{
+	unsigned n_fds = count_fds();
+	Bench *bench = bench_new_small();
+
+	prepare(bench, 1, 1, MEM_LINK_MAX_OUTSTANDING * MEM_LINK_MAX_PREPARE);
 	settle();
-	g_assert_cmpuint(count_fds(), ==, n_before + 3);
-	while (bench->answers->len == 0) {
-		g_assert_cmpuint(raw_expect(bench->host, MEM_LINK_PREPARE), ==, ++n_seen);
-		raw_done(bench->host, n_seen, 0);
+	g_assert_cmpuint(count_fds(), ==, n_fds + 3);
+	for (unsigned i = 1; i <= MEM_LINK_MAX_OUTSTANDING; i++) {
+		g_assert_false(host_is_silent(bench->host));
+		g_assert_cmpuint(raw_expect(bench->host, MEM_LINK_PREPARE), ==, i);
+		/* There is room, and something new to send: not before what waits. */
+		mem_link_server_drop(bench->server, 2, ARRAY(1), 1);
 		settle();
 	}
-	g_assert_cmpuint(n_seen, ==, (5000 + MEM_LINK_MAX_PREPARE - 1) / MEM_LINK_MAX_PREPARE);
+	for (unsigned i = 1; i <= MEM_LINK_MAX_OUTSTANDING; i++)
+		raw_done(bench->host, i, 0);
+	settle();
 	assert_answer(bench, 0, 1, true);
+	g_assert_cmpuint(raw_expect(bench->host, MEM_LINK_DROP), ==, MEM_LINK_MAX_OUTSTANDING + 1);
 	bench_free(bench);
-	g_assert_cmpuint(count_fds(), ==, n_before);
+	g_assert_cmpuint(count_fds(), ==, n_fds);
+}
+
+/* Two requests whose descriptors had the same number, one after the other: each has its own file.
+ */
+static void test_queued_fds(void)
+{
+	g_autoptr(Bench) bench = bench_new_small();
+	g_autofree uint8_t *buf = g_malloc(MEM_LINK_MAX_MESSAGE);
+
+	for (unsigned i = 0; i < 30; i++) {
+		int fd = sealed_memfd((i + 1) * PAGE, F_SEAL_SHRINK);
+		MemLinkMap map = { .id = i + 1, .len = PAGE, .fd = fd };
+
+		mem_link_server_prepare(bench->server, i, &map, 1);
+		close(fd);
+	}
+	for (unsigned i = 0; i < 30; i++) {
+		struct stat st;
+		int fd = -1, n_fds;
+
+		settle();
+		g_assert_cmpint(fdpass_recv(bench->host, buf, MEM_LINK_MAX_MESSAGE, &fd, 1, &n_fds,
+					    MSG_DONTWAIT),
+				==, 64);
+		g_assert_cmpint(fstat(fd, &st), ==, 0);
+		g_assert_cmpuint(st.st_size, ==, (i + 1) * PAGE);
+		close(fd);
+	}
 }
 
 /* Our own lack of descriptors fails the request and nothing else, sent at once or queued. */
@@ -236,14 +278,15 @@ static void test_in_flight(void)
 	prctl(PR_SET_DUMPABLE, 1);
 	bench = bench_new_welcome();
 	prepare(bench, 1, 1, 500);
-	while (bench->answers->len == 0) {
+	while (n_seen * MEM_LINK_MAX_PREPARE < 500) {
 		g_assert_cmpint(g_get_monotonic_time(), <, deadline);
 		g_main_context_iteration(NULL, FALSE);
-		if (host_is_silent(bench->host))
-			continue;
-		g_assert_cmpuint(raw_expect(bench->host, MEM_LINK_PREPARE), ==, ++n_seen);
-		raw_done(bench->host, n_seen, 0);
+		if (!host_is_silent(bench->host))
+			g_assert_cmpuint(raw_expect(bench->host, MEM_LINK_PREPARE), ==, ++n_seen);
 	}
+	for (unsigned id = 1; id <= n_seen; id++)
+		raw_done(bench->host, id, 0);
+	settle();
 	assert_answer(bench, 0, 1, true);
 }
 
@@ -382,6 +425,7 @@ int main(int argc, char **argv)
 	}
 	g_test_add_func(P "many/outstanding", test_outstanding);
 	g_test_add_func(P "many/full-socket", test_full_socket);
+	g_test_add_func(P "many/queued-fds", test_queued_fds);
 	g_test_add_func(P "many/bad-fd", test_bad_fd);
 	g_test_add_func(P "many/in-flight", test_in_flight);
 	g_test_add_func(P "many/queue-bound", test_queue_bound);
