@@ -96,7 +96,7 @@ static Place find_place(const Fabric *fabric, uint64_t hpa, uint64_t len)
 	if (!decoder)
 		return place;
 	il = (DecodeInterleave){ decoder->ways, decoder->granularity };
-	if (!decode_is_nested(window->interleave, bridge_decoder->interleave, il))
+	if (!decode_fits(window->interleave, bridge_decoder->interleave, il))
 		return place;
 	limit_to_granule(il, hpa - decoder->hpa, &place.run);
 	place.dpa = decoder->dpa + decode_device_offset(hpa - decoder->hpa, il);

@@ -59,7 +59,7 @@ static void add_path(GArray *paths, const FabricEndpoint *ep, const Window *wind
 
 	if (path.hpa >= path.end || route.window_pos == window->config.ways ||
 	    route.bridge_pos == bridge->interleave.ways ||
-	    !decode_is_nested(route.window, route.bridge, route.endpoint))
+	    !decode_fits(route.window, route.bridge, route.endpoint))
 		return;
 	path.position = decode_endpoint_position(&route, path.hpa);
 	g_array_append_val(paths, path);

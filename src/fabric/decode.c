@@ -29,13 +29,31 @@ uint64_t decode_host_offset(uint64_t device_offset, unsigned position, DecodeInt
 	return granule * interleave.granularity + device_offset % interleave.granularity;
 }
 
-/* One turn of the inner level is one granule of the outer one. */
-static bool is_inner(DecodeInterleave inner, DecodeInterleave outer)
+static bool is_coprime(unsigned a, unsigned b)
 {
-	return (uint64_t)inner.granularity * inner.ways == outer.granularity;
+	while (b != 0) {
+		unsigned rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a == 1;
 }
 
-bool decode_is_nested(DecodeInterleave window, DecodeInterleave bridge, DecodeInterleave endpoint)
+/*
+ * Granule n of the finer level goes to (n div RATIO mod outer.ways, n mod inner.ways). All pairs
+ * come once in a turn of inner.ways * outer.ways granules, and in the same order in every turn, if
+ * RATIO divides inner.ways and the outer level's step from one inner turn to the next has no
+ * divisor in common with its ways.
+ */
+static bool is_full_turn(DecodeInterleave inner, DecodeInterleave outer)
+{
+	unsigned ratio = outer.granularity / inner.granularity;
+
+	return inner.ways % ratio == 0 && is_coprime(inner.ways / ratio, outer.ways);
+}
+
+bool decode_fits(DecodeInterleave window, DecodeInterleave bridge, DecodeInterleave endpoint)
 {
 	if (endpoint.ways != window.ways * bridge.ways)
 		return false;
@@ -45,8 +63,9 @@ bool decode_is_nested(DecodeInterleave window, DecodeInterleave bridge, DecodeIn
 		return endpoint.granularity == window.granularity;
 	if (window.ways == 1)
 		return endpoint.granularity == bridge.granularity;
-	return (endpoint.granularity == window.granularity && is_inner(window, bridge)) ||
-	       (endpoint.granularity == bridge.granularity && is_inner(bridge, window));
+	if (bridge.granularity <= window.granularity)
+		return endpoint.granularity == bridge.granularity && is_full_turn(bridge, window);
+	return endpoint.granularity == window.granularity && is_full_turn(window, bridge);
 }
 
 unsigned decode_endpoint_position(const DecodeRoute *route, uint64_t from)
@@ -60,6 +79,6 @@ unsigned decode_endpoint_position(const DecodeRoute *route, uint64_t from)
 		    decode_position(hpa, route->bridge) == route->bridge_pos)
 			return decode_position(hpa - route->endpoint_hpa, route->endpoint);
 	}
-	/* Nested levels take every position once in a turn. */
+	/* Levels that fit take every position once in a turn. */
 	g_assert_not_reached();
 }

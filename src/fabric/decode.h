@@ -8,7 +8,9 @@
  * of a W-way range goes to target n mod W and is its granule n div W. That is what the bit formulas
  * of CXL 3.1 8.2.4.20.13 and 9.18.1 say for 1, 2, 4, 8, 16 and for 3, 6, 12 ways, as all bases are
  * multiples of 256 MiB. Several levels (window, host bridge) agree with what the endpoint believes
- * if they are nested: the coarser one's granule is one full turn of the finer one.
+ * if in each turn of its ways every target gets one granule, always the same one: for instance if
+ * the coarser level's granule is one full turn of the finer one, or with 3 and 2 ways of the same
+ * granularity.
  */
 
 #include <stdbool.h>
@@ -31,12 +33,12 @@ uint64_t decode_host_offset(uint64_t device_offset, unsigned position, DecodeInt
  * Whether a window and a host bridge decoder send to one port what an endpoint decoder at that port
  * takes for its share.
  */
-bool decode_is_nested(DecodeInterleave window, DecodeInterleave bridge, DecodeInterleave endpoint);
+bool decode_fits(DecodeInterleave window, DecodeInterleave bridge, DecodeInterleave endpoint);
 
 /*
  * The endpoint's position in a range that begins at ENDPOINT_HPA, at window position WINDOW_POS and
  * host bridge position BRIDGE_POS. FROM is any granule boundary in both window and endpoint range.
- * The three are nested.
+ * The three fit.
  */
 typedef struct DecodeRoute {
 	uint64_t window_hpa;

@@ -101,7 +101,7 @@ static void test_formulas(void)
 	}
 }
 
-static void test_nested(void)
+static void test_fits(void)
 {
 	static const struct {
 		DecodeInterleave window, bridge, endpoint;
@@ -122,6 +122,11 @@ static void test_nested(void)
 		{ { 2, 256 }, { 2, 512 }, { 4, 512 }, false },
 		{ { 3, 512 }, { 2, 256 }, { 6, 256 }, true },
 		{ { 3, 256 }, { 2, 512 }, { 6, 256 }, false },
+		{ { 3, 512 }, { 2, 512 }, { 6, 512 }, true }, /* 3 and 2 have no common divisor */
+		{ { 3, 512 }, { 4, 256 }, { 12, 256 }, true },
+		{ { 6, 512 }, { 2, 512 }, { 12, 512 }, false },
+		{ { 6, 512 }, { 2, 256 }, { 12, 256 }, true },
+		{ { 3, 512 }, { 2, 512 }, { 6, 256 }, false },
 		{ { 3, 1024 }, { 4, 256 }, { 12, 256 }, true },
 		{ { 2, 256 }, { 8, 512 }, { 16, 256 }, true },
 		{ { 3, 256 }, { 1, 256 }, { 3, 256 }, true },
@@ -129,8 +134,8 @@ static void test_nested(void)
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
-		g_assert_true(decode_is_nested(cases[i].window, cases[i].bridge,
-					       cases[i].endpoint) == cases[i].ok);
+		g_assert_true(decode_fits(cases[i].window, cases[i].bridge, cases[i].endpoint) ==
+			      cases[i].ok);
 }
 
 /*
@@ -147,7 +152,7 @@ static void check_levels(DecodeInterleave window, DecodeInterleave bridge, uint6
 	const unsigned n_turns = 24;
 	g_autofree uint8_t *seen = g_malloc0(endpoint.ways * n_turns);
 
-	g_assert_true(decode_is_nested(window, bridge, endpoint));
+	g_assert_true(decode_fits(window, bridge, endpoint));
 	for (uint64_t n = 0; n < (uint64_t)endpoint.ways * n_turns; n++) {
 		uint64_t at = hpa + n * g;
 		DecodeRoute route = {
@@ -188,6 +193,9 @@ static void test_levels(void)
 				check_levels((DecodeInterleave){ 2, b * g },
 					     (DecodeInterleave){ b, g }, skew);
 				if (b <= 4)
+					check_levels((DecodeInterleave){ 3, g },
+						     (DecodeInterleave){ b, g }, skew);
+				if (b <= 4)
 					check_levels((DecodeInterleave){ 3, b * g },
 						     (DecodeInterleave){ b, g }, skew);
 			}
@@ -206,7 +214,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/fabric/decode/inverse", test_inverse);
 	g_test_add_func("/unit/fabric/decode/bijection", test_bijection);
 	g_test_add_func("/unit/fabric/decode/formulas", test_formulas);
-	g_test_add_func("/unit/fabric/decode/nested", test_nested);
+	g_test_add_func("/unit/fabric/decode/fits", test_fits);
 	g_test_add_func("/unit/fabric/decode/levels", test_levels);
 	return g_test_run();
 }
