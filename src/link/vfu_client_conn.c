@@ -249,10 +249,12 @@ static int check_header(const VfuHeader *header, const VfuExchange *x, uint16_t 
 static int receive_reply(VfuClientConn *conn, VfuExchange *x, uint16_t id, int64_t deadline)
 {
 	VfuHeader header;
+	uint8_t excess; /* nothing may follow a reply: we have not asked again yet */
 	struct iovec parts[] = {
 		{ &header, HEADER_LEN },
 		{ x->reply, x->reply_len },
 		{ x->reply_data, x->reply_data_len },
+		{ &excess, sizeof(excess) },
 	};
 	struct iovec *iov = parts;
 	size_t n_iov = G_N_ELEMENTS(parts);

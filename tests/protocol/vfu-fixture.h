@@ -41,6 +41,7 @@ typedef struct Fake {
 	uint8_t config[CONFIG_LEN];
 	int payload_fd;
 	bool refuses;
+	unsigned naps_us; /* in the next write */
 	bool disconnects; /* in the middle of the next write */
 	int error;        /* what the next accesses return */
 	unsigned n_reads, n_writes, n_resets, n_connected, n_disconnected;
@@ -93,6 +94,9 @@ static inline int fake_region_write(void *opaque, unsigned index, uint64_t offse
 	g_assert_true(count <= len && offset <= len - count);
 	g_assert_cmpuint(index, !=, 2);
 	fake->n_writes++;
+	if (fake->naps_us > 0)
+		g_usleep(fake->naps_us);
+	fake->naps_us = 0;
 	if (fake->error == 0)
 		memcpy(space + offset, buf, count);
 	if (fake->disconnects)
@@ -253,6 +257,19 @@ static inline ssize_t raw_receive(int sock, void *buf, size_t len, int *ret_fd)
 		memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(int));
 	}
 	return got;
+}
+
+/* Waits for one whole message of a client that speaks properly. False at the end. */
+static inline bool receive_message(int sock, uint8_t *buf, size_t buf_len)
+{
+	const VfuHeader *header = (const VfuHeader *)buf;
+	size_t rest;
+
+	if (recv(sock, buf, sizeof(*header), MSG_WAITALL) != sizeof(*header))
+		return false;
+	rest = le32_get(header->size) - sizeof(*header);
+	g_assert_cmpuint(rest, <=, buf_len - sizeof(*header));
+	return rest == 0 || recv(sock, buf + sizeof(*header), rest, MSG_WAITALL) == (ssize_t)rest;
 }
 
 static inline bool is_closed(int sock)
