@@ -71,6 +71,8 @@ static void wipe_run(gpointer data, gpointer user_data)
 	Pool *pool = user_data;
 	GSource *source;
 
+	if (pool->config.wipe_delay_us)
+		g_usleep(pool->config.wipe_delay_us);
 	wipe_job_run(wipe->job);
 	source = g_idle_source_new();
 	g_source_set_priority(source, G_PRIORITY_DEFAULT);
@@ -97,13 +99,6 @@ static void notify(void *opaque, const CapacityNotice *notice)
 		pool->config.notice(notice, pool->config.notice_data);
 }
 
-static const CapacityOps capacity_ops = {
-	.now_us = now_us,
-	.wipe = wipe_start,
-	.notify = notify,
-	.deadline_changed = deadline_changed,
-};
-
 /* ---- thread ---- */
 
 static gpointer pool_thread(gpointer data)
@@ -123,12 +118,19 @@ static void free_host(gpointer data)
 
 Pool *pool_new(const PoolConfig *config)
 {
+	const CapacityOps ops = {
+		.now_us = now_us,
+		.wipe = wipe_start,
+		.notify = notify,
+		.deadline_changed = deadline_changed,
+		.faults = config->faults,
+	};
 	Pool *pool = g_new0(Pool, 1);
 
 	pool->config = *config;
 	pool->context = g_main_context_new();
 	pool->loop = g_main_loop_new(pool->context, FALSE);
-	pool->capacity = capacity_new(&capacity_ops, pool);
+	pool->capacity = capacity_new(&ops, pool);
 	pool->devices = g_ptr_array_new();
 	pool->hosts = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, free_host);
 	pool->wipers = g_thread_pool_new(wipe_run, pool, N_WIPERS, FALSE, NULL);
@@ -139,8 +141,70 @@ Pool *pool_new(const PoolConfig *config)
 	return pool;
 }
 
+/* ---- end ---- */
+
+static void wait_for_wipes(Pool *pool)
+{
+	while (pool->n_wipes)
+		g_main_context_iteration(pool->context, TRUE);
+}
+
+/*
+ * Hosts that live on keep descriptors of memory nobody offers any more, so their word is not needed
+ * now: each counts as gone, and all that was theirs is wiped.
+ */
+static void take_everything_back(Pool *pool)
+{
+	g_autoptr(GList) hosts = g_hash_table_get_values(pool->hosts);
+
+	for (GList *link = hosts; link; link = link->next)
+		capacity_host_gone(pool->capacity, ((PoolHost *)link->data)->serial);
+	for (guint i = 0; i < pool->devices->len; i++) {
+		PoolDevice *device = g_ptr_array_index(pool->devices, i);
+
+		dc_device_reset(device->dc, DC_RESET_FORGET);
+	}
+	wait_for_wipes(pool);
+}
+
+static void list_backend(Backend *backend, void *opaque)
+{
+	g_ptr_array_add(opaque, g_strdup(backend_name(backend)));
+}
+
+/* False if something cannot be let go of, which a failed wipe may cause. */
+static bool remove_everything(Pool *pool)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GError) error = NULL;
+	bool ok = true;
+
+	for (guint i = 0; ok && i < pool->devices->len; i++) {
+		PoolDevice *device = g_ptr_array_index(pool->devices, i);
+
+		ok = capacity_remove_device(pool->capacity, device->dc, &error);
+	}
+	if (ok)
+		capacity_foreach_backend(pool->capacity, list_backend, names);
+	for (guint i = 0; ok && i < names->len; i++) {
+		const char *name = g_ptr_array_index(names, i);
+		Backend *backend;
+
+		if (capacity_reclaim_backend(pool->capacity, name, NULL))
+			wait_for_wipes(pool);
+		backend = capacity_remove_backend(pool->capacity, name, &error);
+		ok = backend;
+		backend_free(backend);
+	}
+	if (!ok)
+		g_warning("pool ends with memory it could not take back: %s", error->message);
+	return ok;
+}
+
 void pool_free(Pool *pool)
 {
+	bool is_empty;
+
 	if (!pool)
 		return;
 	g_main_loop_quit(pool->loop);
@@ -149,13 +213,15 @@ void pool_free(Pool *pool)
 	g_main_context_push_thread_default(pool->context);
 	for (guint i = 0; i < pool->devices->len; i++)
 		pool_device_close(g_ptr_array_index(pool->devices, i));
-	while (pool->n_wipes)
-		g_main_context_iteration(pool->context, TRUE);
+	take_everything_back(pool);
+	is_empty = remove_everything(pool);
 	g_thread_pool_free(pool->wipers, FALSE, TRUE);
 	g_source_destroy(pool->timer);
 	g_source_unref(pool->timer);
-	capacity_free(pool->capacity);
-	for (guint i = 0; i < pool->devices->len; i++)
+	/* What could not be taken back stays where it is: better a leak than a dangling pointer. */
+	if (is_empty)
+		capacity_free(pool->capacity);
+	for (guint i = 0; is_empty && i < pool->devices->len; i++)
 		pool_device_free(g_ptr_array_index(pool->devices, i));
 	g_ptr_array_unref(pool->devices);
 	g_hash_table_unref(pool->hosts);

@@ -16,18 +16,12 @@
 typedef struct Pool Pool;
 typedef struct PoolDevice PoolDevice;
 
-/* Faults planted on purpose, so that a test can show that it would notice them. */
-typedef enum PoolFault {
-	POOL_FAULT_NONE = 0,
-	POOL_FAULT_SKIP_WIPE = 1 << 0,   /* memory is declared wiped and is not */
-	POOL_FAULT_SKIP_REVOKE = 1 << 1, /* a revocation is confirmed without asking the host */
-} PoolFault;
-
 /* Called on the pool's thread for each state change; must not block. */
 typedef void (*PoolNoticeFunc)(const CapacityNotice *notice, void *user_data);
 
 typedef struct PoolConfig {
-	unsigned faults; /* PoolFault bits */
+	unsigned faults;        /* CapacityFault bits, for tests of tests; 0 */
+	unsigned wipe_delay_us; /* tests: each wipe takes this much longer; 0 = none */
 	PoolNoticeFunc notice;
 	void *notice_data;
 } PoolConfig;

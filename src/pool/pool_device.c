@@ -89,10 +89,6 @@ static void map_revoke(void *opaque, uint64_t req, const DcMapPart *parts, size_
 	PoolDevice *device = opaque;
 	g_autofree MemLinkPart *out = NULL;
 
-	if (device->pool->config.faults & POOL_FAULT_SKIP_REVOKE) {
-		dc_device_effect_done(device->dc, req, true);
-		return;
-	}
 	/* Without a link it stays open: only the process's end can confirm it now. */
 	if (!has_link(device))
 		return;
@@ -264,11 +260,13 @@ static void vfu_reset(void *opaque)
 static void attach_core(PoolDevice *device, const PoolHost *host, bool control_only,
 			uint32_t max_maps, const DcHeldMap *held, size_t n_held)
 {
+	/* The core counts extents; static partitions take their share of the host's maps first. */
+	uint32_t n_static = (device->ram != NULL) + (device->pmem != NULL);
 	DcHost dc_host = {
 		.serial = host->serial,
 		.control_only = control_only,
 		.same_uid = host->uid == geteuid(),
-		.max_maps = max_maps,
+		.max_maps = max_maps - MIN(max_maps, n_static),
 	};
 
 	if (device->attached)
@@ -316,10 +314,33 @@ static const VfuServerOps vfu_ops = {
 
 /* ---- memory link ---- */
 
-static void resend_decoder(const HdmDecoder *decoder, void *opaque)
+typedef struct DecoderResend {
+	PoolDevice *device;
+	uint32_t committed; /* bit n: decoder n was told */
+} DecoderResend;
+G_STATIC_ASSERT(DEVICE_N_DECODERS <= 32);
+
+/* Request 0 is nobody's: the registers say already what is told here. */
+static void resend_committed(const HdmDecoder *decoder, void *opaque)
 {
-	/* Request 0 is nobody's: the registers already say committed. */
-	endpoint_decoder(opaque, 0, decoder);
+	DecoderResend *resend = opaque;
+
+	resend->committed |= UINT32_C(1) << decoder->index;
+	endpoint_decoder(resend->device, 0, decoder);
+}
+
+/* A host that comes back may have missed commits, and decoders that were taken back. */
+static void resend_decoders(PoolDevice *device)
+{
+	DecoderResend resend = { .device = device };
+
+	device_foreach_decoder(device->endpoint, resend_committed, &resend);
+	for (unsigned i = 0; i < DEVICE_N_DECODERS; i++) {
+		HdmDecoder decoder = { .index = i };
+
+		if (!(resend.committed & UINT32_C(1) << i))
+			endpoint_decoder(device, 0, &decoder);
+	}
 }
 
 static bool link_hello(void *opaque, const MemLinkHello *hello, const MemLinkPeer *peer)
@@ -343,7 +364,7 @@ static bool link_hello(void *opaque, const MemLinkHello *hello, const MemLinkPee
 	memcpy(device->session, hello->session, sizeof(device->session));
 	device->has_session = true;
 	device->had_link = true;
-	device_foreach_decoder(device->endpoint, resend_decoder, device);
+	resend_decoders(device);
 	attach_core(device, host, false, hello->max_maps, held, hello->n_held);
 	return true;
 }
