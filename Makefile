@@ -22,7 +22,8 @@ test:
 	@tests/run --build $(BUILD) $(ARGS)
 
 bench: configured
-	@meson test -C $(BUILD) --benchmark --verbose $(ARGS)
+	@ninja --quiet -C $(BUILD) benchmarks >&2
+	@bench/run $(BUILD)
 
 install: configured
 	$(if $(PREFIX),meson configure $(BUILD) -Dprefix=$(PREFIX))

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a host gets: speed of an accepted extent, time to accept, mailbox round trips, idle memory.
+ */
+#include "bench/bench.h"
+#include "cli/demo.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SPEED_ROUNDS   15u
+#define SPEED_REPEATS  3u
+#define N_ACCEPTS      301u
+#define N_COMMANDS     4001u
+#define N_BIG_COMMANDS 2001u
+#define PAGE_LEN       4096u
+
+static void must(bool ok, GError *error)
+{
+	if (!ok)
+		g_error("%s", error->message);
+}
+
+/* In a child, so that nothing but the idle pool is in its memory. */
+static void bench_idle(void)
+{
+	int fds[2];
+	uint64_t len = 0;
+	pid_t pid;
+
+	if (pipe(fds))
+		g_error("pipe failed");
+	pid = fork();
+	if (!pid) {
+		GError *error = NULL;
+
+		must(demo_measure_idle(&len, &error), error);
+		_exit(write(fds[1], &len, sizeof(len)) == sizeof(len) ? 0 : 1);
+	}
+	if (read(fds[0], &len, sizeof(len)) != sizeof(len))
+		g_error("the idle pool did not answer");
+	waitpid(pid, NULL, 0);
+	close(fds[0]);
+	close(fds[1]);
+	bench_report("idle-rss-mib", (double)len / (1 << 20), "MiB", BENCH_AT_MOST, 32);
+}
+
+static void bench_speed(Demo *demo)
+{
+	double read[SPEED_REPEATS], write[SPEED_REPEATS], latency[SPEED_REPEATS];
+	uint64_t len = MEM_SPEED_MIN_LEN * 2;
+	GError *error = NULL;
+
+	/* Memory anew each time: where it happens to lie is part of what must average out. */
+	for (unsigned i = 0; i < SPEED_REPEATS; i++) {
+		int fd = memfd_create("ordinary", MFD_CLOEXEC);
+		MemSpeedResult result;
+		uint8_t *ordinary;
+
+		must(demo_offer(demo, 0, NULL, 0, &error), error);
+		must(demo_wait_mapped(demo, 0, "accept", &error), error);
+		if (ftruncate(fd, (off_t)len))
+			g_error("ftruncate failed");
+		ordinary = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		close(fd);
+		for (uint64_t at = 0; at < len; at += PAGE_LEN) {
+			demo->mapped[0][at] = 1;
+			ordinary[at] = 1;
+		}
+		mem_speed_compare(demo->mapped[0], ordinary, len, SPEED_ROUNDS, &result);
+		munmap(ordinary, len);
+		must(demo_release(demo, 0, "release", &error), error);
+		read[i] = result.read_ratio;
+		write[i] = result.write_ratio;
+		latency[i] = result.latency_ratio;
+	}
+	bench_report("extent-read-ratio", bench_median(read, SPEED_REPEATS), "x", BENCH_AT_LEAST,
+		     0.98);
+	bench_report("extent-write-ratio", bench_median(write, SPEED_REPEATS), "x", BENCH_AT_LEAST,
+		     0.98);
+	bench_report("extent-latency-ratio", bench_median(latency, SPEED_REPEATS), "x",
+		     BENCH_AT_LEAST, 0.98);
+}
+
+static void bench_accept(Demo *demo)
+{
+	double us[N_ACCEPTS];
+	GError *error = NULL;
+
+	for (unsigned i = 0; i < N_ACCEPTS; i++) {
+		must(demo_offer(demo, 0, NULL, 0, &error), error);
+		must(demo_wait_mapped(demo, 0, "accept", &error), error);
+		us[i] = demo->first_byte_us;
+		must(demo_release(demo, 0, "release", &error), error);
+	}
+	bench_report("accept-us", bench_median(us, N_ACCEPTS), "us", BENCH_AT_MOST, 100);
+}
+
+/* Whole calls as a driver makes them: payload, command, doorbell, completion, output. */
+static double command_us(CxlMemdev *memdev, uint16_t opcode, const void *in, uint32_t in_len,
+			 void *out, uint32_t out_len, unsigned n)
+{
+	g_autofree double *us = g_new(double, n);
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t start = bench_now_ns();
+		int rc = cxl_memdev_command(memdev, opcode, in, in_len, out, out_len, NULL);
+
+		us[i] = (double)(bench_now_ns() - start) / 1e3;
+		if (rc != CXL_RC_SUCCESS)
+			g_error("command %04x: %s", opcode, cxl_rc_name(rc));
+	}
+	return bench_median(us, n);
+}
+
+static void bench_mailbox(Demo *demo)
+{
+	CxlMemdev *memdev = demo->ports[0].memdev;
+	uint32_t payload_len = cxl_memdev_info(memdev)->payload_len;
+	g_autofree uint8_t *in = g_malloc0(payload_len);
+	CxlTimestamp timestamp = { .ns = le64_put(1) };
+
+	/* Set LSA fills the whole payload: offset and reserved, then labels. */
+	bench_report("mailbox-roundtrip-us",
+		     command_us(memdev, CXL_OP_SET_TIMESTAMP, &timestamp, sizeof(timestamp), NULL,
+				0, N_COMMANDS),
+		     "us", BENCH_AT_MOST, 60);
+	bench_report("mailbox-64k-payload-us",
+		     command_us(memdev, CXL_OP_SET_LSA, in, payload_len, NULL, 0, N_BIG_COMMANDS),
+		     "us", BENCH_AT_MOST, 60);
+}
+
+int main(void)
+{
+	Demo demo = { 0 };
+	GError *error = NULL;
+	BackendConfig backend = {
+		.name = DEMO_BACKEND,
+		.type = BACKEND_MEMFD,
+		.size = DEMO_LEN,
+	};
+
+	bench_idle();
+	demo.started_us = (uint64_t)g_get_monotonic_time();
+	must(demo_set_up(&demo, &error), error);
+	backend.tag = demo.tag;
+	must(pool_add_backend(demo.pool, &backend, &error), error);
+	bench_mailbox(&demo);
+	bench_accept(&demo);
+	bench_speed(&demo);
+	demo_clear(&demo);
+	return 0;
+}

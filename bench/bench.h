@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the benchmarks share: a clock, a median, and one line of JSON per figure on stdout. */
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+#include <glib.h>
+#include <stdint.h>
+
+typedef enum BenchTarget {
+	BENCH_AT_MOST,
+	BENCH_AT_LEAST
+} BenchTarget;
+
+uint64_t bench_now_ns(void);
+double bench_median(double *values, size_t n); /* sorts VALUES; N >= 1 */
+/* {"name", "value", "unit", "target", "met"} */
+void bench_report(const char *name, double value, const char *unit, BenchTarget kind,
+		  double target);
+
+#endif
