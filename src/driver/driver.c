@@ -120,7 +120,7 @@ int cxl_driver_enumerate(CxlDriver *driver)
 		memdev->usable = err >= 0;
 		if (err < 0) {
 			snprintf(memdev->error, sizeof(memdev->error), "%s", driver->error);
-			driver_log(driver, "%s cannot be used: %s", memdev->name, memdev->error);
+			driver_log(driver, "cannot use %s: %s", memdev->name, memdev->error);
 		}
 	}
 	if (driver->options.adopt) {

@@ -258,7 +258,9 @@ int hdm_block_reset(HdmBlock *hdm, unsigned n)
 		return driver_fail(driver, -EPERM, "%s: decoder %u is locked", hdm->name, n);
 	err = regs_read32(&hdm->regs, CXL_HDM_DEC_CTRL(n), &ctrl);
 	if (err >= 0)
-		err = regs_write32(&hdm->regs, CXL_HDM_DEC_CTRL(n), ctrl & ~CXL_HDM_DEC_COMMIT);
+		err = regs_write32(
+			&hdm->regs, CXL_HDM_DEC_CTRL(n),
+			ctrl & ~(CXL_HDM_DEC_COMMIT | CXL_HDM_DEC_COMMITTED | CXL_HDM_DEC_ERROR));
 	if (err < 0)
 		return driver_fail(driver, err, "%s: decoder %u cannot be taken back", hdm->name,
 				   n);

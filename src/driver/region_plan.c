@@ -145,21 +145,23 @@ static CxlMemdev *route(CxlDriver *driver, const CxlRegionSpec *spec, RegionPlan
 	return NULL;
 }
 
+/* Every granule must find its device: choices repeat after at most 48 of them. */
 static int assign_positions(CxlDriver *driver, const CxlRegionSpec *spec, RegionPlan *plan)
 {
-	for (unsigned p = 0; p < plan->ways; p++) {
-		CxlMemdev *memdev = route(driver, spec, plan, p);
+	for (unsigned granule = 0; granule < 48 * plan->ways; granule++) {
+		CxlMemdev *memdev = route(driver, spec, plan, granule);
+		unsigned p = granule % plan->ways;
+		bool taken = false;
 
-		for (unsigned i = 0; i < p && memdev; i++) {
-			if (plan->memdevs[i] == memdev)
-				memdev = NULL;
-		}
-		if (!memdev)
+		for (unsigned i = 0; i < plan->ways && granule < plan->ways; i++)
+			taken = taken || (plan->memdevs[i] && plan->memdevs[i] == memdev);
+		if (granule < plan->ways && !taken)
+			plan->memdevs[p] = memdev;
+		if (!memdev || plan->memdevs[p] != memdev)
 			return driver_fail(driver, -EINVAL,
 					   "%u devices do not spread evenly over the window's %u "
-					   "host bridges (position %u reaches none of its own)",
-					   plan->ways, plan->window->ways, p);
-		plan->memdevs[p] = memdev;
+					   "host bridges and their ports",
+					   plan->ways, plan->window->ways);
 	}
 	return 0;
 }
@@ -287,6 +289,7 @@ static int plan_in_window(CxlDriver *driver, const CxlRegionSpec *spec, RegionPl
 				   "the window at %#llx is not for volatile type 3 memory",
 				   (unsigned long long)plan->window->hpa);
 	plan->granularity = spec->granularity;
+	memset(plan->memdevs, 0, sizeof(plan->memdevs));
 	if (plan->window->ways > 1) {
 		if (spec->granularity && spec->granularity != plan->window->granularity)
 			return driver_fail(driver, -EINVAL,
