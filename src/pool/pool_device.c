@@ -260,13 +260,11 @@ static void vfu_reset(void *opaque)
 static void attach_core(PoolDevice *device, const PoolHost *host, bool control_only,
 			uint32_t max_maps, const DcHeldMap *held, size_t n_held)
 {
-	/* The core counts extents; static partitions take their share of the host's maps first. */
-	uint32_t n_static = (device->ram != NULL) + (device->pmem != NULL);
 	DcHost dc_host = {
 		.serial = host->serial,
 		.control_only = control_only,
 		.same_uid = host->uid == geteuid(),
-		.max_maps = max_maps - MIN(max_maps, n_static),
+		.max_maps = max_maps,
 	};
 
 	if (device->attached)
