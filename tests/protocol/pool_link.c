@@ -2,6 +2,7 @@
 /* A scripted host end of a memory link: the test decides when and what it answers. */
 #include "pool_link.h"
 
+#include "device/device.h"
 #include "mem_link_raw.h"
 
 LinkPeer *link_peer_new(int fd)
@@ -49,6 +50,9 @@ MemLinkWelcomeStatus link_peer_try_hello(LinkPeer *peer, const MemLinkHeld *held
 void link_peer_hello(LinkPeer *peer, const MemLinkHeld *held, uint32_t n_held)
 {
 	g_assert_cmpint(link_peer_try_hello(peer, held, n_held), ==, MEM_LINK_WELCOME_OK);
+	/* First the state of every decoder: a host that comes back may have missed a change. */
+	for (unsigned i = 0; i < DEVICE_N_DECODERS; i++)
+		link_oblige(peer, MEM_LINK_DECODER);
 }
 
 /* ---- messages ---- */

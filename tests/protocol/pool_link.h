@@ -44,7 +44,7 @@ typedef struct LinkPeer {
 LinkPeer *link_peer_new(int fd);
 /* Closes the socket and every descriptor it was given. */
 void link_peer_free(LinkPeer *peer);
-/* hello, held; expects the welcome. */
+/* hello, held; expects the welcome and takes what is said of the decoders. */
 void link_peer_hello(LinkPeer *peer, const MemLinkHeld *held, uint32_t n_held);
 MemLinkWelcomeStatus link_peer_try_hello(LinkPeer *peer, const MemLinkHeld *held, uint32_t n_held);
 
