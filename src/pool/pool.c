@@ -14,13 +14,19 @@ static uint64_t now_us(void *opaque)
 void pool_update_timer(Pool *pool)
 {
 	uint64_t due = capacity_next_deadline_us(pool->capacity);
+	gint64 ready_time;
 
+	/* At the pool's end devices lose their endpoints before the last wipes are done. */
 	for (guint i = 0; i < pool->devices->len; i++) {
 		PoolDevice *device = g_ptr_array_index(pool->devices, i);
 
-		due = MIN(due, device_next_deadline_us(device->endpoint));
+		if (device->endpoint)
+			due = MIN(due, device_next_deadline_us(device->endpoint));
 	}
-	g_source_set_ready_time(pool->timer, due > G_MAXINT64 ? -1 : (gint64)due);
+	ready_time = due > G_MAXINT64 ? -1 : (gint64)due;
+	/* Setting it wakes the loop, which is not worth it for nothing. */
+	if (ready_time != g_source_get_ready_time(pool->timer))
+		g_source_set_ready_time(pool->timer, ready_time);
 }
 
 static gboolean timer_dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
@@ -36,7 +42,8 @@ static gboolean timer_due(gpointer user_data)
 	for (guint i = 0; i < pool->devices->len; i++) {
 		PoolDevice *device = g_ptr_array_index(pool->devices, i);
 
-		device_tick(device->endpoint);
+		if (device->endpoint)
+			device_tick(device->endpoint);
 	}
 	pool_update_timer(pool);
 	return G_SOURCE_CONTINUE;
