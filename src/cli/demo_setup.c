@@ -11,6 +11,7 @@
 #define REGION_LEN (UINT64_C(4) << 30)
 #define BLOCK_LEN  (UINT64_C(2) << 20)
 #define WINDOW_LEN (UINT64_C(16) << 30)
+#define LSA_LEN    (UINT64_C(128) << 10)
 #define WAIT_US    (UINT64_C(10) * 1000000)
 
 void demo_say(const Demo *demo, const char *format, ...)
@@ -116,6 +117,7 @@ static bool add_device(Demo *demo, unsigned i, GError **error)
 	PoolDeviceConfig config = {
 		.name = name,
 		.serial = 0xdcd0 + i,
+		.lsa_len = LSA_LEN,
 		.regions = &region,
 		.n_regions = 1,
 	};
