@@ -222,6 +222,13 @@ void backend_renew(Backend *backend, MemFile *fresh)
 		/* Nobody has a descriptor of the new one. */
 		g_array_set_size(backend->holders, 0);
 	}
+	for (guint i = backend->holders->len; i-- > 0;) {
+		Holder *holder = &g_array_index(backend->holders, Holder, i);
+
+		holder->wiped = true;
+		if (holder->gone)
+			g_array_remove_index_fast(backend->holders, i);
+	}
 	backend->incarnation = new_incarnation();
 	backend->dirty = false;
 }

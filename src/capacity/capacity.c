@@ -246,7 +246,7 @@ uint64_t capacity_next_deadline_us(const Capacity *cap)
 
 	g_hash_table_iter_init(&iter, cap->devices);
 	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&dev))
-		deadline_us = MIN(deadline_us, device_deadline_us(dev));
+		deadline_us = MIN(deadline_us, dc_device_deadline_us(dev));
 	return deadline_us;
 }
 

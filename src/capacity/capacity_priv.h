@@ -106,6 +106,8 @@ typedef struct Holder {
 	uint64_t serial;
 	bool same_uid;
 	bool ghost; /* no longer the device's host, and never confirmed that it let go */
+	bool wiped; /* what it may have written has been wiped since */
+	bool gone;  /* its process has ended; what it wrote may still be there */
 } Holder;
 
 typedef enum MemoryState {
@@ -173,8 +175,10 @@ void memory_host_replaced(Backend *mem, uint64_t serial); /* its maps were never
 void memory_host_gone(Backend *mem, uint64_t serial);
 /* Could it be mapped for this host now without a former one reaching into it? */
 bool memory_may_go_to(const Backend *mem, const DcHost *host);
-/* The same for an offer; false if it has to be wiped first (memory_settle() is queued then). */
-bool memory_ready_for_offer(Backend *mem, const DcHost *host);
+/* The same for an offer, which wants nothing of a former host in it either. */
+bool memory_is_ready_for_offer(const Backend *mem, const DcHost *host);
+/* If it is not: starts the wipe it needs, if one can help. */
+void memory_make_ready_for_offer(Backend *mem);
 /* Does the named backend refuse a new offer? Sets ERROR. */
 bool memory_refuses_offer(const Backend *mem, DcDevice *dev, GError **error);
 void memory_attach_offer(Backend *mem, Offer *offer);
@@ -314,16 +318,16 @@ struct DcDevice {
 	uint64_t sync_retry_us, sync_backoff_us;
 };
 
-bool device_owes_maps(const DcDevice *dev); /* its host maps memory, unlike a control-only one */
-const DcRegion *device_region_at(const DcDevice *dev, uint64_t dpa, unsigned *ret_index);
-uint32_t device_max_extents(const DcDevice *dev);
+bool dc_device_owes_maps(const DcDevice *dev); /* its host maps memory, unlike a control-only one */
+const DcRegion *dc_device_region_at(const DcDevice *dev, uint64_t dpa, unsigned *ret_index);
+uint32_t dc_device_max_extents(const DcDevice *dev);
 /* False: one is under way; this one has been answered. */
-bool device_begin_command(DcDevice *dev, DcResponseDone done, void *opaque);
-void device_end_command(DcDevice *dev, enum cxl_rc rc);
+bool dc_device_begin_command(DcDevice *dev, DcResponseDone done, void *opaque);
+void dc_device_end_command(DcDevice *dev, enum cxl_rc rc);
 /* Answers the command under way with RC, rolling back what can be; drops collected parts. */
-void device_abort_command(DcDevice *dev, enum cxl_rc rc);
+void dc_device_abort_command(DcDevice *dev, enum cxl_rc rc);
 DcMap extent_make_map(const Extent *extent, uint64_t dpa, uint64_t len, uint64_t map_id);
-uint64_t device_deadline_us(const DcDevice *dev);
+uint64_t dc_device_deadline_us(const DcDevice *dev);
 void dc_device_tick(DcDevice *dev, uint64_t now_us);
 
 /* ---- effect.c: what the host side was asked ---- */

@@ -124,7 +124,7 @@ static void check_dpa(DcDevice *dev, Census *census)
 
 		g_assert_cmpuint(range->dpa, >=, end);
 		end = range->dpa + range->len;
-		g_assert_nonnull(device_region_at(dev, range->dpa, &region));
+		g_assert_nonnull(dc_device_region_at(dev, range->dpa, &region));
 		g_assert_false(dpa_space_is_free(dev->spaces[region], range->dpa, 1));
 		g_assert_false(dpa_space_is_free(dev->spaces[region], end - 1, 1));
 	}

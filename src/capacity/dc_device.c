@@ -228,7 +228,7 @@ static void answer(DcDevice *dev, DcResponseDone done, void *opaque, enum cxl_rc
 	capacity_queue_work(dev->cap, &work);
 }
 
-bool device_begin_command(DcDevice *dev, DcResponseDone done, void *opaque)
+bool dc_device_begin_command(DcDevice *dev, DcResponseDone done, void *opaque)
 {
 	if (dev->command.active) {
 		answer(dev, done, opaque, CXL_RC_RETRY_REQUIRED);
@@ -244,7 +244,7 @@ bool device_begin_command(DcDevice *dev, DcResponseDone done, void *opaque)
 	return true;
 }
 
-void device_end_command(DcDevice *dev, enum cxl_rc rc)
+void dc_device_end_command(DcDevice *dev, enum cxl_rc rc)
 {
 	Command *command = &dev->command;
 
@@ -256,7 +256,7 @@ void device_end_command(DcDevice *dev, enum cxl_rc rc)
 	answer(dev, command->done, command->opaque, rc);
 }
 
-void device_abort_command(DcDevice *dev, enum cxl_rc rc)
+void dc_device_abort_command(DcDevice *dev, enum cxl_rc rc)
 {
 	Command *command = &dev->command;
 
@@ -268,10 +268,10 @@ void device_abort_command(DcDevice *dev, enum cxl_rc rc)
 		release_abort(command->release);
 	else
 		rc = CXL_RC_SUCCESS; /* a release that is committed and drains */
-	device_end_command(dev, rc);
+	dc_device_end_command(dev, rc);
 }
 
-uint64_t device_deadline_us(const DcDevice *dev)
+uint64_t dc_device_deadline_us(const DcDevice *dev)
 {
 	uint64_t deadline_us = MIN(delivery_deadline_us(dev), requests_deadline_us(dev));
 
@@ -283,7 +283,7 @@ uint64_t device_deadline_us(const DcDevice *dev)
 void dc_device_tick(DcDevice *dev, uint64_t now_us)
 {
 	if (dev->command.active && dev->command.deadline_us <= now_us)
-		device_abort_command(dev, CXL_RC_INTERNAL_ERROR);
+		dc_device_abort_command(dev, CXL_RC_INTERNAL_ERROR);
 	requests_tick(dev, now_us);
 	delivery_unblock(dev, OFFER_BLOCK_ROOM);
 	if (dev->sync_retry_us <= now_us) {
@@ -294,12 +294,12 @@ void dc_device_tick(DcDevice *dev, uint64_t now_us)
 
 /* ---- what it is and has ---- */
 
-bool device_owes_maps(const DcDevice *dev)
+bool dc_device_owes_maps(const DcDevice *dev)
 {
 	return dev->host.serial != 0 && !dev->host.control_only;
 }
 
-const DcRegion *device_region_at(const DcDevice *dev, uint64_t dpa, unsigned *ret_index)
+const DcRegion *dc_device_region_at(const DcDevice *dev, uint64_t dpa, unsigned *ret_index)
 {
 	for (unsigned i = 0; i < dev->n_regions; i++) {
 		const DcRegion *region = &dev->regions[i];
@@ -313,11 +313,11 @@ const DcRegion *device_region_at(const DcDevice *dev, uint64_t dpa, unsigned *re
 	return NULL;
 }
 
-uint32_t device_max_extents(const DcDevice *dev)
+uint32_t dc_device_max_extents(const DcDevice *dev)
 {
 	uint32_t max = dev->config.max_extents, n_statics = dev->statics->len;
 
-	if (!device_owes_maps(dev) || dev->host.max_maps == UINT32_MAX)
+	if (!dc_device_owes_maps(dev) || dev->host.max_maps == UINT32_MAX)
 		return max;
 	return MIN(max, dev->host.max_maps > n_statics ? dev->host.max_maps - n_statics : 0);
 }
@@ -397,7 +397,7 @@ bool dc_device_find_extent(const DcDevice *dev, uint64_t dpa, DcExtent *ret)
 void dc_device_limits(const DcDevice *dev, uint32_t *ret_extents, uint32_t *ret_extents_available,
 		      uint32_t *ret_tags, uint32_t *ret_tags_available)
 {
-	uint32_t max = device_max_extents(dev);
+	uint32_t max = dc_device_max_extents(dev);
 	uint64_t used = extent_list_n(dev->list) + dev->n_pending;
 	uint32_t n_tags = g_hash_table_size(dev->offers_by_tag);
 

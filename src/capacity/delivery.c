@@ -132,12 +132,16 @@ static void run(Capacity *cap, const Work *work)
 	       !gate(dev)) {
 		Offer *offer = dev->queued.head->data;
 
-		if (offer->accept || !memory_ready_for_offer(offer->mem, &dev->host))
+		if (offer->accept) {
 			move_to(offer, OFFER_QUEUED, OFFER_BLOCK_MEMORY);
-		else if (!take_room(offer))
+		} else if (!memory_is_ready_for_offer(offer->mem, &dev->host)) {
+			move_to(offer, OFFER_QUEUED, OFFER_BLOCK_MEMORY);
+			memory_make_ready_for_offer(offer->mem);
+		} else if (!take_room(offer)) {
 			move_to(offer, OFFER_QUEUED, OFFER_BLOCK_ROOM);
-		else
+		} else {
 			deliver(offer);
+		}
 	}
 }
 

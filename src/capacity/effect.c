@@ -99,7 +99,7 @@ void effect_let_go(DcDevice *dev, bool drop, GArray *parts, void (*done)(void *,
 {
 	Effect *effect;
 
-	if (parts->len == 0 || !device_owes_maps(dev) ||
+	if (parts->len == 0 || !dc_device_owes_maps(dev) ||
 	    (!drop && dev->cap->ops.faults & CAPACITY_FAULT_REVOKE_SKIPPED)) {
 		g_array_unref(parts);
 		queue_done(dev, done, context, true);

@@ -171,7 +171,7 @@ static void sync_map(void *context, bool ok)
 	g_autoptr(GArray) maps = g_array_new(FALSE, FALSE, sizeof(DcMap));
 
 	dev->sync_dirtying = false;
-	if (!ok || !dev->attached || !device_owes_maps(dev) || dev->n_sync_blocks > 0 ||
+	if (!ok || !dev->attached || !dc_device_owes_maps(dev) || dev->n_sync_blocks > 0 ||
 	    dev->syncing)
 		return;
 	dev->syncing = g_array_new(FALSE, FALSE, sizeof(SyncItem));
@@ -203,7 +203,7 @@ static void sync_run(Capacity *cap, const Work *work)
 		dev->sync_again = true;
 		return;
 	}
-	if (!dev->attached || !device_owes_maps(dev) || dev->n_sync_blocks > 0)
+	if (!dev->attached || !dc_device_owes_maps(dev) || dev->n_sync_blocks > 0)
 		return;
 	if (!cap->ops.journal) {
 		sync_map(dev, true);
@@ -305,7 +305,7 @@ static void detach(DcDevice *dev)
 		return;
 	dev->attached = false;
 	if (dev->command.accept)
-		device_abort_command(dev, CXL_RC_INTERNAL_ERROR);
+		dc_device_abort_command(dev, CXL_RC_INTERNAL_ERROR);
 	/* Whether it holds them, it will say when it is back. */
 	for (guint i = 0; dev->syncing && i < dev->syncing->len; i++) {
 		Extent *extent = sync_find(dev, &g_array_index(dev->syncing, SyncItem, i));
@@ -339,7 +339,7 @@ static void lose_map(Extent *extent, void *opaque)
 /* The conventional part of every change of host. */
 static void forget_session(DcDevice *dev, enum cxl_rc rc)
 {
-	device_abort_command(dev, rc);
+	dc_device_abort_command(dev, rc);
 	g_array_set_size(dev->collected_adds, 0);
 	g_array_set_size(dev->collected_releases, 0);
 	delivery_requeue_all(dev);
@@ -368,12 +368,12 @@ void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *h
 		forget_session(dev, CXL_RC_ABORTED);
 		foreach_mappable(dev, lose_map_to_ghost, NULL);
 	} else if (is_new) {
-		device_abort_command(dev, CXL_RC_ABORTED);
+		dc_device_abort_command(dev, CXL_RC_ABORTED);
 		quarantine_end_all(dev);
 	}
 	dev->host = *host;
 	dev->attached = true;
-	if (device_owes_maps(dev)) {
+	if (dc_device_owes_maps(dev)) {
 		if (is_new)
 			renew_statics(dev);
 		resume(dev, held, n_held);
@@ -439,7 +439,7 @@ void dc_device_reset(DcDevice *dev, DcReset kind)
 {
 	capacity_enter(dev->cap);
 	if (kind == DC_RESET_FLR) {
-		device_abort_command(dev, CXL_RC_ABORTED);
+		dc_device_abort_command(dev, CXL_RC_ABORTED);
 		g_array_set_size(dev->collected_adds, 0);
 		g_array_set_size(dev->collected_releases, 0);
 	} else {

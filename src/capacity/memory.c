@@ -58,9 +58,14 @@ void memory_hand_out(Backend *mem, const DcHost *host)
 	Holder holder = { .serial = host->serial, .same_uid = host->same_uid };
 
 	mem->dirty = true;
-	for (guint i = 0; i < mem->holders->len; i++)
-		if (g_array_index(mem->holders, Holder, i).serial == host->serial)
+	for (guint i = 0; i < mem->holders->len; i++) {
+		Holder *known = &g_array_index(mem->holders, Holder, i);
+
+		if (known->serial == host->serial) {
+			known->wiped = false;
 			return;
+		}
+	}
 	g_array_append_val(mem->holders, holder);
 }
 
@@ -82,7 +87,8 @@ static bool is_held_by_others(const Backend *mem, uint64_t serial)
 	for (guint i = 0; i < mem->holders->len; i++) {
 		const Holder *holder = &g_array_index(mem->holders, Holder, i);
 
-		if (holder->serial != serial && (holder->ghost || !holder->same_uid))
+		if (holder->serial != serial && !holder->gone &&
+		    (holder->ghost || !holder->same_uid))
 			return true;
 	}
 	return false;
@@ -93,23 +99,29 @@ bool memory_may_go_to(const Backend *mem, const DcHost *host)
 	return mem->shareable || !is_held_by_others(mem, host->serial);
 }
 
-bool memory_ready_for_offer(Backend *mem, const DcHost *host)
+bool memory_is_ready_for_offer(const Backend *mem, const DcHost *host)
 {
 	if (!mem->dirty || mem->shareable || mem->read_only)
 		return true;
 	if (mem->state != MEMORY_READY)
 		return false;
-	if (mem->wipes) {
-		for (guint i = 0; i < mem->holders->len; i++) {
-			if (g_array_index(mem->holders, Holder, i).serial != host->serial) {
-				mem->renew_wanted = true;
-				memory_settle_later(mem);
-				return false;
-			}
-		}
-		return true;
+	if (!mem->wipes)
+		return !is_held_by_others(mem, host->serial);
+	for (guint i = 0; i < mem->holders->len; i++) {
+		const Holder *holder = &g_array_index(mem->holders, Holder, i);
+
+		if (holder->serial != host->serial && !holder->wiped)
+			return false;
 	}
-	return !is_held_by_others(mem, host->serial);
+	return true;
+}
+
+void memory_make_ready_for_offer(Backend *mem)
+{
+	if (!mem->wipes)
+		return;
+	mem->renew_wanted = true;
+	memory_settle_later(mem);
 }
 
 /* ---- offers ---- */
@@ -427,11 +439,16 @@ static void try_again(Backend *mem)
 void memory_host_gone(Backend *mem, uint64_t serial)
 {
 	for (guint i = 0; i < mem->holders->len; i++) {
-		if (g_array_index(mem->holders, Holder, i).serial == serial) {
+		Holder *holder = &g_array_index(mem->holders, Holder, i);
+
+		if (holder->serial != serial)
+			continue;
+		holder->gone = true;
+		/* Kept memory is meant to show what its former hosts wrote. */
+		if (holder->wiped || !mem->wipes)
 			g_array_remove_index_fast(mem->holders, i);
-			try_again(mem);
-			return;
-		}
+		try_again(mem);
+		return;
 	}
 }
 
@@ -443,7 +460,8 @@ bool memory_reclaim(Backend *mem, GError **error)
 			    mem->name);
 		return false;
 	}
-	g_array_set_size(mem->holders, 0);
+	for (guint i = 0; i < mem->holders->len; i++)
+		g_array_index(mem->holders, Holder, i).gone = true;
 	mem->wipe_failed = false;
 	try_again(mem);
 	return true;

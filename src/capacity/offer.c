@@ -2,7 +2,8 @@
 /* Offers: choosing extents for a request, every check before any change, and taking them back. */
 #include "capacity/capacity_priv.h"
 
-#define U64 "%" G_GUINT64_FORMAT
+#define U64            "%" G_GUINT64_FORMAT
+#define MAX_SHARED_SEQ UINT16_MAX
 
 typedef struct Plan {
 	DcDevice *dev;
@@ -254,11 +255,13 @@ static bool check_limits(const Plan *plan, GError **error)
 {
 	DcDevice *dev = plan->dev;
 	uint32_t n = plan->pieces->len;
-	uint32_t max = device_max_extents(dev);
+	uint32_t max = dc_device_max_extents(dev);
 
 	if (exceeds(plan, "max-offers", g_hash_table_size(dev->offers) + 1, dev->config.max_offers,
 		    error) ||
 	    exceeds(plan, "max-chain (extents in one offer)", n, dev->config.max_chain, error) ||
+	    (plan->region->config.sharable &&
+	     exceeds(plan, "the shared sequence number's range", n, MAX_SHARED_SEQ + 1, error)) ||
 	    exceeds(plan,
 		    max < dev->config.max_extents ? "the host's limit of mappings" : "max-extents",
 		    extent_list_n(dev->list) + dev->n_pending + n, max, error))

@@ -17,7 +17,7 @@ static enum cxl_rc check_one(const DcDevice *dev, const DcRange *range)
 
 	if (range->len == 0 || __builtin_add_overflow(range->dpa, range->len, &end))
 		return CXL_RC_INVALID_EXTENT_LIST;
-	region = device_region_at(dev, range->dpa, NULL);
+	region = dc_device_region_at(dev, range->dpa, NULL);
 	if (!region || end > region->base + region->config.len)
 		return CXL_RC_INVALID_PA;
 	if (range->dpa % region->config.block_size != 0 ||

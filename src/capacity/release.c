@@ -70,7 +70,7 @@ static enum cxl_rc check_accepted(const DcDevice *dev, const GArray *ranges, int
 
 static enum cxl_rc decide(DcDevice *dev, GArray *ranges)
 {
-	uint32_t max = device_max_extents(dev);
+	uint32_t max = dc_device_max_extents(dev);
 	int64_t n_more;
 	enum cxl_rc rc;
 
@@ -98,7 +98,7 @@ static void drain_part_confirmed(void *context, bool ok)
 		memory_return(drain->extents->pdata[i]);
 	dev->n_drains--;
 	if (dev->command.active && dev->command.serial == drain->command)
-		device_end_command(dev, CXL_RC_SUCCESS);
+		dc_device_end_command(dev, CXL_RC_SUCCESS);
 	g_ptr_array_unref(drain->extents);
 	g_free(drain);
 }
@@ -323,7 +323,7 @@ static void release_journaled(void *context, bool ok)
 		if (release->options.request)
 			request_forced_done(dev, release->options.request, false);
 		if (dev->command.release == release)
-			device_end_command(dev, CXL_RC_INTERNAL_ERROR);
+			dc_device_end_command(dev, CXL_RC_INTERNAL_ERROR);
 		release_undone(release, true);
 	}
 }
@@ -388,7 +388,7 @@ static void release(DcDevice *dev, GArray *ranges)
 	if (rc == CXL_RC_SUCCESS)
 		release_start(dev, ranges, &options);
 	else
-		device_end_command(dev, rc);
+		dc_device_end_command(dev, rc);
 }
 
 void dc_device_release_response(DcDevice *dev, const DcRange *ranges, size_t n, bool more,
@@ -398,14 +398,14 @@ void dc_device_release_response(DcDevice *dev, const DcRange *ranges, size_t n, 
 	enum cxl_rc rc = CXL_RC_INVALID_INPUT;
 
 	capacity_enter(dev->cap);
-	if (device_begin_command(dev, done, opaque)) {
+	if (dc_device_begin_command(dev, done, opaque)) {
 		if (n > 0 || !more)
 			rc = ranges_collect(dev->collected_releases, ranges, n, more,
 					    dev->config.max_extents, &all);
 		if (all)
 			release(dev, all);
 		else
-			device_end_command(dev, rc);
+			dc_device_end_command(dev, rc);
 	}
 	capacity_leave(dev->cap);
 }

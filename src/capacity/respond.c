@@ -67,7 +67,7 @@ static uint32_t free_list_space(const DcDevice *dev)
 {
 	const Offer *first = delivery_first(dev);
 	uint64_t used = extent_list_n(dev->list) + dev->n_pending;
-	uint32_t max = device_max_extents(dev);
+	uint32_t max = dc_device_max_extents(dev);
 
 	if (first)
 		used -= first->extents->len;
@@ -90,7 +90,7 @@ static enum cxl_rc decide(DcDevice *dev, GArray *ranges, GArray *pieces)
 	if (rc != CXL_RC_SUCCESS)
 		return rc;
 	if (first->accept || (dev->host.serial != 0 && !dev->attached) ||
-	    !memory_ready_for_offer(first->mem, &dev->host))
+	    !memory_is_ready_for_offer(first->mem, &dev->host))
 		return CXL_RC_RETRY_REQUIRED;
 	return CXL_RC_SUCCESS;
 }
@@ -119,7 +119,7 @@ static void accept_over(Accept *accept, enum cxl_rc rc)
 	accept->offer->accept = NULL;
 	g_ptr_array_remove_fast(dev->accepts, accept);
 	if (dev->command.accept == accept)
-		device_end_command(dev, rc);
+		dc_device_end_command(dev, rc);
 }
 
 static void accept_extent(Accept *accept, Extent *extent, const AcceptPiece *piece)
@@ -251,7 +251,7 @@ static void accept_unwind(Accept *accept, enum cxl_rc rc)
 	if (accept->effect != 0)
 		effect_forget(dev, accept->effect);
 	accept->effect = 0;
-	if (made && device_owes_maps(dev)) {
+	if (made && dc_device_owes_maps(dev)) {
 		parts = g_array_sized_new(FALSE, FALSE, sizeof(DcMapPart), accept->pieces->len);
 		for (guint i = 0; i < accept->pieces->len; i++) {
 			const AcceptPiece *piece = &g_array_index(accept->pieces, AcceptPiece, i);
@@ -311,7 +311,7 @@ static void accept_journaled(void *context, bool ok)
 		accept_part_undone(accept, true);
 	} else if (!ok) {
 		accept_unwind(accept, CXL_RC_INTERNAL_ERROR);
-	} else if (device_owes_maps(accept->dev)) {
+	} else if (dc_device_owes_maps(accept->dev)) {
 		accept_expose(accept);
 	} else {
 		accept_commit(accept);
@@ -381,7 +381,7 @@ static void accept_begin(DcDevice *dev, GArray *pieces)
 	if (pieces->len > 1)
 		g_array_sort(pieces, compare_pieces);
 	for (guint i = 0; i < pieces->len; i++)
-		g_array_index(pieces, AcceptPiece, i).map_id = device_owes_maps(dev)
+		g_array_index(pieces, AcceptPiece, i).map_id = dc_device_owes_maps(dev)
 								       ? dev->cap->next_map++
 								       : 0;
 	accept->dev = dev;
@@ -391,7 +391,7 @@ static void accept_begin(DcDevice *dev, GArray *pieces)
 	offer->state = OFFER_ACCEPTING;
 	g_ptr_array_add(dev->accepts, accept);
 	dev->command.accept = accept;
-	if (!device_owes_maps(dev)) {
+	if (!dc_device_owes_maps(dev)) {
 		accept_journal(accept);
 	} else if (!memory_ensure_file(mem, NULL)) {
 		accept_unwind(accept, CXL_RC_INTERNAL_ERROR);
@@ -429,7 +429,7 @@ static void respond(DcDevice *dev, GArray *ranges)
 	} else if (first) {
 		offer_end(first, EXTENT_DECLINED, NOTICE_DECLINED);
 	}
-	device_end_command(dev, rc);
+	dc_device_end_command(dev, rc);
 }
 
 void dc_device_add_response(DcDevice *dev, const DcRange *ranges, size_t n, bool more,
@@ -439,13 +439,13 @@ void dc_device_add_response(DcDevice *dev, const DcRange *ranges, size_t n, bool
 	enum cxl_rc rc;
 
 	capacity_enter(dev->cap);
-	if (device_begin_command(dev, done, opaque)) {
+	if (dc_device_begin_command(dev, done, opaque)) {
 		rc = ranges_collect(dev->collected_adds, ranges, n, more, free_list_space(dev),
 				    &all);
 		if (all)
 			respond(dev, all);
 		else
-			device_end_command(dev, rc);
+			dc_device_end_command(dev, rc);
 	}
 	capacity_leave(dev->cap);
 }

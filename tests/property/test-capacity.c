@@ -1,0 +1,832 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Random operations on a pool of three devices: I1-I4, I6 and I7 hold at every step. */
+
+/*
+ * SOFTDCD_SEED=N or --seed repeats a run, SOFTDCD_OPS=N sets its length. What the model asserts on
+ * the spot (I2, I4, I7) is in capacity-model.h; I1, I3 and I6 are checked here, after operations.
+ */
+
+#include "capacity-model.h"
+
+#include <glib/gstdio.h>
+#include <stdlib.h>
+
+#define REGION_LEN DC_REGION_ALIGN
+#define STATIC_LEN DC_REGION_ALIGN
+#define PLAYGROUND 48 /* blocks of a region where prescribed extents go: they shall collide */
+
+static const DcRegionConfig regions[] = {
+	{ .len = REGION_LEN, .block_size = BLOCK },
+	{ .len = REGION_LEN, .block_size = BLOCK, .sharable = true },
+	{ .len = REGION_LEN, .block_size = BLOCK, .sanitize_on_release = true },
+};
+
+/* ---- the pool ---- */
+
+typedef struct BackendRow {
+	const char *name;
+	BackendType type;
+	unsigned n_blocks;
+	bool shareable, read_only;
+	OnRelease on_release;
+} BackendRow;
+
+static const BackendRow backend_rows[N_BACKENDS] = {
+	{ "ram", BACKEND_MEMFD, 16, false, false, ON_RELEASE_DEFAULT },
+	{ "ram-small", BACKEND_MEMFD, 2, false, false, ON_RELEASE_DEFAULT },
+	{ "ram-keep", BACKEND_MEMFD, 8, false, false, ON_RELEASE_KEEP },
+	{ "shared", BACKEND_MEMFD, 12, true, false, ON_RELEASE_DEFAULT },
+	{ "read-only", BACKEND_MEMFD, 6, true, true, ON_RELEASE_DEFAULT },
+	{ "file-keep", BACKEND_FILE, 8, false, false, ON_RELEASE_DEFAULT },
+	{ "file-wipe", BACKEND_FILE, 8, false, false, ON_RELEASE_WIPE },
+};
+
+static void add_backend(Model *model, unsigned index, const char *dir)
+{
+	const BackendRow *row = &backend_rows[index];
+	g_autofree char *path = g_build_filename(dir, row->name, NULL);
+	BackendConfig config = {
+		.name = row->name,
+		.type = row->type,
+		.size = row->n_blocks * (uint64_t)BLOCK,
+		.path = row->type == BACKEND_FILE ? path : NULL,
+		.shareable = row->shareable,
+		.read_only = row->read_only,
+		.on_release = row->on_release,
+	};
+	GError *error = NULL;
+
+	config.tag.b[15] = (uint8_t)(index + 1);
+	model->backends[index] = backend_new(&config, &error);
+	g_assert_no_error(error);
+	g_assert_true(capacity_add_backend(model->cap, model->backends[index], &error));
+}
+
+static void add_device(Model *model, unsigned index, Backend *ram)
+{
+	g_autofree char *name = g_strdup_printf("dev%u", index);
+	ModelDevice *device = &model->devices[index];
+	DcDeviceConfig config = {
+		.name = name,
+		.static_len = STATIC_LEN,
+		.regions = regions,
+		.n_regions = G_N_ELEMENTS(regions),
+		.max_extents = 16,
+		.max_offers = 5,
+		.max_chain = 8,
+		.chains_in_flight = index == 2 ? 2 : 1,
+		.hold_off = index != 0,
+	};
+	GError *error = NULL;
+
+	device->model = model;
+	device->index = index;
+	device->log = g_array_new(FALSE, FALSE, sizeof(LogRecord));
+	device->dc = capacity_add_device(model->cap, &config, &model_device_ops, device, &error);
+	g_assert_no_error(error);
+	if (ram) {
+		dc_device_add_static(device->dc, 0, ram, true, &error);
+		g_assert_no_error(error);
+	}
+}
+
+/* ---- checks ---- */
+
+static bool is_being_revoked(Model *model, ModelDevice *device, const ModelMap *map, uint64_t dpa)
+{
+	for (guint i = 0; i < model->pending->len; i++) {
+		const Pending *pending = model->pending->pdata[i];
+
+		if (pending->kind != PENDING_REVOKE || pending->device != device->index)
+			continue;
+		for (guint j = 0; j < pending->items->len; j++) {
+			const DcMapPart *part = &g_array_index(pending->items, DcMapPart, j);
+
+			if (part->map_id == map->id && dpa >= part->dpa &&
+			    dpa - part->dpa < part->len)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* I1, one way: what a host can reach is accepted or being revoked. */
+static void check_reachable_is_accepted(Model *model, ModelDevice *device)
+{
+	Process *process = device->process;
+
+	for (guint i = 0; i < process->maps->len; i++) {
+		const ModelMap *map = &g_array_index(process->maps, ModelMap, i);
+		DcExtent extent;
+
+		if (!map->exposed || map->dpa < STATIC_LEN)
+			continue;
+		for (uint64_t dpa = map->dpa; dpa < map->dpa + map->len; dpa += BLOCK) {
+			bool accepted = dc_device_find_extent(device->dc, dpa, &extent) &&
+					extent.map_id == map->id;
+
+			if (accepted)
+				g_assert_cmpuint(extent.backend_offset + (dpa - extent.dpa), ==,
+						 map->offset + (dpa - map->dpa));
+			else
+				g_assert_true(is_being_revoked(model, device, map, dpa));
+		}
+	}
+}
+
+/* I1, the other way, once everything has been answered. */
+static void check_accepted_is_reachable(ModelDevice *device, bool ghosts)
+{
+	Process *process = device->process;
+	DcExtent extents[64];
+	size_t n = dc_device_extents(device->dc, 0, extents, G_N_ELEMENTS(extents));
+
+	g_assert_cmpuint(n, ==, dc_device_n_extents(device->dc));
+	for (size_t i = 0; i < n; i++) {
+		uint64_t reachable = 0;
+
+		for (guint j = 0; j < process->maps->len; j++) {
+			const ModelMap *map = &g_array_index(process->maps, ModelMap, j);
+			uint64_t start = MAX(map->dpa, extents[i].dpa);
+			uint64_t end = MIN(map->dpa + map->len, extents[i].dpa + extents[i].len);
+
+			if (map->exposed && start < end)
+				reachable += end - start;
+		}
+		if (extents[i].map_id == 0)
+			g_assert_true(ghosts && reachable == 0);
+		else
+			g_assert_cmpuint(reachable, ==, extents[i].len);
+	}
+}
+
+static void check(Model *model)
+{
+	capacity_check(model->cap);
+	for (unsigned i = 0; i < N_DEVICES; i++)
+		if (model->devices[i].attached && !model->devices[i].process->host.control_only)
+			check_reachable_is_accepted(model, &model->devices[i]);
+}
+
+/* ---- operations ---- */
+
+static ModelDevice *any_device(Model *model)
+{
+	return &model->devices[model_random(model, N_DEVICES)];
+}
+
+static Uuid any_tag(Model *model)
+{
+	Uuid tag = { .b = { 0 } };
+
+	if (model_chance(model, 60))
+		tag.b[15] = (uint8_t)(1 + model_random(model, N_BACKENDS));
+	else if (model_chance(model, 2))
+		tag.b[15] = N_BACKENDS + 1; /* nobody's */
+	return tag;
+}
+
+static void op_offer(Model *model)
+{
+	ModelDevice *device = any_device(model);
+	OfferExtent extents[6];
+	OfferRequest request = {
+		.region = (uint8_t)model_random(model, G_N_ELEMENTS(regions)),
+		.tag = any_tag(model),
+		.policy = (OfferPolicy)model_random(model, 4),
+		.extents = extents,
+	};
+	const Backend *backend = capacity_peek_backend_by_tag(model->cap, &request.tag);
+	uint64_t left = backend ? backend_size(backend) / BLOCK : 8;
+	g_autofree char *before = model_snapshot(model);
+	g_autoptr(GError) error = NULL;
+
+	/* Mostly something that could work. */
+	if (model_chance(model, 95)) {
+		bool shareable = backend && backend_is_shareable(backend);
+
+		request.region = shareable ? 1 : request.region & 2;
+		if (!shareable && request.policy == OFFER_ENABLE_SHARED_ACCESS)
+			request.policy = OFFER_PRESCRIPTIVE;
+	}
+	if (request.policy == OFFER_PRESCRIPTIVE || model_chance(model, 2)) {
+		request.n_extents = (size_t)model_random(model, G_N_ELEMENTS(extents) + 1);
+		for (size_t i = 0; i < request.n_extents; i++) {
+			uint64_t n = 1 + (uint64_t)model_random(model, (int)MAX(left / 2, 1));
+
+			extents[i].offset = (uint64_t)model_random(model, PLAYGROUND) * BLOCK;
+			extents[i].len = MIN(n, MAX(left, 1)) * BLOCK;
+			left -= MIN(left, n);
+			if (model_chance(model, 1))
+				extents[i].offset = G_MAXUINT64 - BLOCK + 1;
+			if (model_chance(model, 1))
+				extents[i].len += 512;
+		}
+	} else if (!backend) {
+		request.len = (uint64_t)model_random(model, 9) * BLOCK;
+	}
+	if (!capacity_offer(model->cap, device->dc, &request, NULL, &error)) {
+		g_autofree char *after = model_snapshot(model);
+
+		g_assert_nonnull(error);
+		g_assert_cmpstr(before, ==, after);
+	}
+}
+
+static void op_withdraw(Model *model)
+{
+	ModelDevice *device = any_device(model);
+	g_autofree char *before = model_snapshot(model);
+	g_autoptr(GError) error = NULL;
+	Uuid tag = any_tag(model);
+	uint64_t id = 0;
+
+	if (model_chance(model, 50) && g_hash_table_size(device->dc->offers) > 0) {
+		g_autoptr(GPtrArray) offers = hash_table_values(device->dc->offers);
+
+		id = ((Offer *)offers->pdata[0])->id;
+	}
+	if (!capacity_withdraw(model->cap, device->dc, id, &tag, &error)) {
+		g_autofree char *after = model_snapshot(model);
+
+		g_assert_cmpstr(before, ==, after);
+	}
+}
+
+typedef void (*Respond)(DcDevice *, const DcRange *, size_t, bool, DcResponseDone, void *);
+
+/* I3 where the answer comes at once; it always comes once, in time (op_tick, teardown). */
+static void send(Model *model, ModelDevice *device, Respond respond, GArray *ranges)
+{
+	guint sent = 0;
+
+	if (ranges->len > 1 && model_chance(model, 20)) {
+		Answer *part = model_answer_new(model);
+
+		sent = 1 + (guint)model_random(model, (int)ranges->len - 1);
+		respond(device->dc, (DcRange *)(void *)ranges->data, sent, true, on_answer, part);
+		if (part->n_calls == 0 || part->rc != CXL_RC_SUCCESS)
+			return;
+	}
+	g_autofree char *before = model_snapshot(model);
+	Answer *answer = model_answer_new(model);
+
+	respond(device->dc, (DcRange *)(void *)ranges->data + sent, ranges->len - sent, false,
+		on_answer, answer);
+	if (answer->n_calls > 0 && answer->rc != CXL_RC_SUCCESS) {
+		g_autofree char *after = model_snapshot(model);
+
+		g_assert_cmpstr(before, ==, after);
+	}
+}
+
+static void add_bogus(Model *model, GArray *ranges)
+{
+	static const DcRange bogus[] = {
+		{ 0, BLOCK },
+		{ STATIC_LEN, 0 },
+		{ STATIC_LEN + 512, BLOCK },
+		{ STATIC_LEN, G_MAXUINT64 - BLOCK + 1 },
+		{ STATIC_LEN + REGION_LEN - BLOCK, 2 * BLOCK },
+		{ STATIC_LEN, BLOCK },
+	};
+
+	if (model_chance(model, 5))
+		g_array_append_val(ranges, bogus[model_random(model, G_N_ELEMENTS(bogus))]);
+	if (ranges->len > 0 && model_chance(model, 2)) {
+		DcRange twice = g_array_index(ranges, DcRange, 0);
+
+		g_array_append_val(ranges, twice);
+	}
+}
+
+/* All of a range, or some blocks of it. */
+static void add_range(Model *model, GArray *ranges, uint64_t dpa, uint64_t len)
+{
+	uint64_t n = len / BLOCK;
+	uint64_t first = model_chance(model, 75) ? 0 : (uint64_t)model_random(model, (int)n);
+	uint64_t count = n - first;
+	DcRange range;
+
+	if (model_chance(model, 35))
+		count = 1 + (uint64_t)model_random(model, (int)count);
+	range = (DcRange){ dpa + first * BLOCK, count * BLOCK };
+	g_array_append_val(ranges, range);
+	/* More pieces of the same extent. */
+	for (first += count + 1; first < n && model_chance(model, 60); first += 2) {
+		range = (DcRange){ dpa + first * BLOCK, BLOCK };
+		g_array_append_val(ranges, range);
+	}
+}
+
+static void op_respond(Model *model)
+{
+	ModelDevice *device = any_device(model);
+	g_autoptr(GArray) ranges = g_array_new(FALSE, FALSE, sizeof(DcRange));
+	const Offer *first = delivery_first(device->dc);
+
+	if (first && !model_chance(model, 10)) {
+		guint n = first->extents->len;
+		guint start = (guint)model_random(model, (int)n); /* in any order */
+
+		for (guint i = 0; i < n; i++) {
+			const Extent *extent = first->extents->pdata[(start + i) % n];
+
+			if (!model_chance(model, 15))
+				add_range(model, ranges, extent->dpa, extent->len);
+		}
+	}
+	add_bogus(model, ranges);
+	send(model, device, dc_device_add_response, ranges);
+}
+
+static void op_give_back(Model *model)
+{
+	ModelDevice *device = any_device(model);
+	g_autoptr(GArray) ranges = g_array_new(FALSE, FALSE, sizeof(DcRange));
+	DcExtent extents[4];
+	size_t n = dc_device_n_extents(device->dc);
+
+	n = dc_device_extents(device->dc, n ? (size_t)model_random(model, (int)n) : 0, extents,
+			      1 + (size_t)model_random(model, 4));
+	for (size_t i = 0; i < n; i++)
+		add_range(model, ranges, extents[i].dpa, extents[i].len);
+	if (model_chance(model, 15)) {
+		GTreeNode *node = g_tree_node_first(device->dc->quarantine);
+		const QuarantinedRange *range = node ? g_tree_node_value(node) : NULL;
+
+		if (range)
+			add_range(model, ranges, range->dpa, range->len);
+	}
+	add_bogus(model, ranges);
+	send(model, device, dc_device_release_response, ranges);
+}
+
+static void op_request_release(Model *model)
+{
+	ModelDevice *device = any_device(model);
+	OfferExtent range;
+	ReleaseRequest request = {
+		.region = (uint8_t)model_random(model, G_N_ELEMENTS(regions)),
+		.tag = any_tag(model),
+		.forced = model_chance(model, 25),
+		.sanitize = model_chance(model, 25),
+		.timeout_us = model_chance(model, 30) ? 5 * G_USEC_PER_SEC : 0,
+	};
+	g_autofree char *before = model_snapshot(model);
+	g_autoptr(GError) error = NULL;
+	size_t n = dc_device_n_extents(device->dc);
+	DcExtent extent;
+
+	if (n > 0 && model_chance(model, 60)) {
+		dc_device_extents(device->dc, (size_t)model_random(model, (int)n), &extent, 1);
+		request.region = extent.region;
+		request.tag = extent.tag;
+		if (model_chance(model, 50)) {
+			range.offset = extent.dpa -
+				       dc_device_region(device->dc, extent.region)->base;
+			range.len = extent.len;
+			if (model_chance(model, 30))
+				range.len = BLOCK;
+			request.tag = (Uuid){ .b = { 0 } };
+			request.extents = &range;
+			request.n_extents = 1;
+		}
+	}
+	if (!capacity_release(model->cap, device->dc, &request, NULL, &error)) {
+		g_autofree char *after = model_snapshot(model);
+
+		g_assert_cmpstr(before, ==, after);
+	}
+}
+
+static void op_answer(Model *model)
+{
+	if (model->pending->len > 0)
+		model_answer(model, (guint)model_random(model, (int)model->pending->len));
+}
+
+static void op_tick(Model *model)
+{
+	static const uint64_t steps_us[] = { 1000, 300000, 1000000, 5000000, 70000000 };
+
+	model->now_us += steps_us[model_random(model, G_N_ELEMENTS(steps_us))];
+	capacity_tick(model->cap);
+	for (unsigned i = 0; i < N_DEVICES; i++) {
+		const Command *command = &model->devices[i].dc->command;
+
+		g_assert_true(!command->active || command->deadline_us > model->now_us);
+	}
+}
+
+static void op_read_list(Model *model)
+{
+	ModelDevice *device = any_device(model);
+
+	dc_device_set_events_enabled(device->dc, !model_chance(model, 10));
+	dc_device_list_was_read(device->dc);
+}
+
+static void op_read_log(Model *model)
+{
+	ModelDevice *device = any_device(model);
+
+	if (device->log->len > 0) {
+		LogRecord *record = &g_array_index(device->log, LogRecord, 0);
+
+		if (record->read && model_chance(model, 70)) {
+			uint64_t cookie = record->cookie;
+
+			g_array_remove_index(device->log, 0);
+			dc_device_record_cleared(device->dc, cookie);
+		} else if (!record->read) {
+			record->read = true;
+			dc_device_record_read(device->dc, record->cookie);
+		}
+	}
+}
+
+static void op_host_writes(Model *model)
+{
+	Process *process;
+
+	if (model->processes->len == 0)
+		return;
+	process = model->processes->pdata[model_random(model, (int)model->processes->len)];
+	/* Through any descriptor it ever had. */
+	if (process->alive && process->files->len > 0) {
+		MemFile *file =
+			process->files->pdata[model_random(model, (int)process->files->len)];
+		uint64_t n = mem_file_len(file) / BLOCK;
+
+		model_write(model, file, (uint64_t)model_random(model, (int)n) * BLOCK,
+			    process->host.serial);
+	}
+}
+
+/* ---- hosts come and go ---- */
+
+/* Requests in flight die with the link; letting go stays open in the core. */
+static void cut_link(Model *model, ModelDevice *device)
+{
+	for (guint i = model->pending->len; i-- > 0;) {
+		Pending *pending = model->pending->pdata[i];
+
+		if (pending->kind <= PENDING_DROP && pending->device == device->index)
+			g_ptr_array_remove_index(model->pending, i);
+	}
+	device->attached = false;
+	dc_device_detach_host(device->dc);
+}
+
+static void forget_unexposed(Process *process)
+{
+	for (guint i = process->maps->len; i-- > 0;)
+		if (!g_array_index(process->maps, ModelMap, i).exposed)
+			process_remove(process, i);
+}
+
+static void attach(Model *model, ModelDevice *device, Process *process)
+{
+	g_autoptr(GArray) held = g_array_new(FALSE, FALSE, sizeof(DcHeldMap));
+
+	if (device->attached)
+		cut_link(model, device);
+	forget_unexposed(process);
+	for (guint i = 0; i < process->maps->len; i++) {
+		const ModelMap *map = &g_array_index(process->maps, ModelMap, i);
+		DcHeldMap item = { map->id, map->dpa, map->len, map->incarnation };
+
+		g_array_append_val(held, item);
+	}
+	device->process = process;
+	device->attached = true;
+	dc_device_attach_host(device->dc, &process->host, (DcHeldMap *)(void *)held->data,
+			      held->len);
+}
+
+static Process *new_process(Model *model, ModelDevice *device)
+{
+	Process *process = g_new0(Process, 1);
+
+	process->alive = true;
+	process->device = device->index;
+	process->maps = g_array_new(FALSE, FALSE, sizeof(ModelMap));
+	process->files = g_ptr_array_new_with_free_func((GDestroyNotify)mem_file_unref);
+	process->host.serial = model->processes->len + 1;
+	process->host.control_only = model_chance(model, 15);
+	process->host.same_uid = model_chance(model, 40);
+	process->host.max_maps = model_chance(model, 30) ? 6 : UINT32_MAX;
+	g_ptr_array_add(model->processes, process);
+	return process;
+}
+
+/* A new host is a new session: the endpoint's logs are empty. */
+static void empty_log(ModelDevice *device)
+{
+	g_array_set_size(device->log, 0);
+	device->in_chain = false;
+}
+
+static void kill_process(Model *model, Process *process)
+{
+	ModelDevice *device = &model->devices[process->device];
+
+	if (device->process == process && device->attached)
+		cut_link(model, device);
+	process_die(process);
+	capacity_host_gone(model->cap, process->host.serial);
+}
+
+static void op_host(Model *model)
+{
+	ModelDevice *device = any_device(model);
+	int kind = model_random(model, 100);
+
+	if (!device->process || (!device->process->alive && kind < 50) || kind < 12) {
+		Process *process = new_process(model, device);
+
+		attach(model, device, process);
+		empty_log(device);
+	} else if (kind < 35) {
+		if (device->attached)
+			cut_link(model, device);
+	} else if (kind < 65) {
+		if (!device->attached && device->process->alive)
+			attach(model, device, device->process);
+	} else {
+		Process *process =
+			model->processes->pdata[model_random(model, (int)model->processes->len)];
+
+		if (process->alive)
+			kill_process(model, process);
+	}
+}
+
+static void op_reset(Model *model)
+{
+	ModelDevice *device = any_device(model);
+	int kind = model_random(model, 100);
+
+	dc_device_reset(device->dc, kind < 45   ? DC_RESET_FLR
+				    : kind < 90 ? DC_RESET_CONVENTIONAL
+						: DC_RESET_FORGET);
+	if (kind >= 45)
+		empty_log(device);
+}
+
+static void op_reclaim(Model *model)
+{
+	const BackendRow *row = &backend_rows[model_random(model, N_BACKENDS)];
+
+	/* The operator's word is only true when no other host can reach it. */
+	for (guint i = 0; i < model->processes->len; i++) {
+		Process *process = model->processes->pdata[i];
+		MemFile *file = backend_peek_file(capacity_peek_backend(model->cap, row->name));
+
+		if (process->alive && g_ptr_array_find(process->files, file, NULL))
+			return;
+	}
+	capacity_reclaim_backend(model->cap, row->name, NULL);
+}
+
+static void op_mood(Model *model)
+{
+	static const int now[] = { 0, 50, 100, 100 };
+
+	model->answer_now = now[model_random(model, G_N_ELEMENTS(now))];
+	model->fail = model_chance(model, 40) ? 30 : 2;
+	model->wipe_fail = model_chance(model, 20) ? 20 : 0;
+	model->journal_fail = model_chance(model, 20) ? 20 : 0;
+}
+
+/* Everybody answers, and well; time passes. */
+static void flush(Model *model)
+{
+	int answer_now = model->answer_now;
+	bool ghosts = false;
+
+	model->fail = model->wipe_fail = model->journal_fail = 0;
+	model->answer_now = 100;
+	for (int i = 0; i < 4; i++) {
+		while (model->pending->len > 0)
+			model_answer(model, 0);
+		model->now_us += 70 * G_USEC_PER_SEC;
+		capacity_tick(model->cap);
+	}
+	g_assert_cmpuint(model->pending->len, ==, 0);
+	for (guint i = 0; i < model->processes->len; i++) {
+		Process *process = model->processes->pdata[i];
+
+		ghosts |= process->alive && model->devices[process->device].process != process;
+	}
+	for (unsigned i = 0; i < N_DEVICES; i++) {
+		ModelDevice *device = &model->devices[i];
+
+		g_assert_false(device->dc->command.active);
+		if (device->attached && !device->process->host.control_only)
+			check_accepted_is_reachable(device, ghosts);
+	}
+	check(model);
+	model->answer_now = answer_now;
+	op_mood(model);
+}
+
+typedef struct Operation {
+	int weight;
+	void (*run)(Model *model);
+} Operation;
+
+static const Operation operations[] = {
+	{ 18, op_offer },          { 3, op_withdraw },    { 24, op_respond }, { 14, op_give_back },
+	{ 5, op_request_release }, { 30, op_answer },     { 4, op_tick },     { 4, op_read_list },
+	{ 14, op_read_log },       { 6, op_host_writes }, { 2, op_host },     { 1, op_reset },
+	{ 1, op_reclaim },         { 1, op_mood },
+};
+
+static void run_one(Model *model)
+{
+	int total = 0, pick;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(operations); i++)
+		total += operations[i].weight;
+	pick = model_random(model, total);
+	for (size_t i = 0; i < G_N_ELEMENTS(operations); i++) {
+		if (pick < operations[i].weight) {
+			operations[i].run(model);
+			return;
+		}
+		pick -= operations[i].weight;
+	}
+}
+
+/* ---- the end: everything comes back ---- */
+
+static void free_process(gpointer data)
+{
+	Process *process = data;
+
+	g_array_unref(process->maps);
+	g_ptr_array_unref(process->files);
+	g_free(process);
+}
+
+static void tear_down(Model *model, Backend *ram)
+{
+	CapacityCounters counters;
+	GError *error = NULL;
+
+	flush(model);
+	model->fail = model->wipe_fail = model->journal_fail = 0;
+	model->answer_now = 100;
+	for (guint i = 0; i < model->processes->len; i++)
+		if (((Process *)model->processes->pdata[i])->alive)
+			kill_process(model, model->processes->pdata[i]);
+	for (unsigned i = 0; i < N_DEVICES; i++)
+		dc_device_reset(model->devices[i].dc, DC_RESET_FORGET);
+	for (unsigned i = 0; i < N_BACKENDS; i++)
+		capacity_reclaim_backend(model->cap, backend_rows[i].name, NULL);
+	capacity_check(model->cap);
+	capacity_counters(model->cap, &counters);
+	g_assert_cmpuint(counters.free, ==, counters.total);
+	for (unsigned i = 0; i < N_DEVICES; i++) {
+		dc_device_counters(model->devices[i].dc, &counters);
+		g_assert_cmpuint(counters.free, ==, counters.total);
+		g_assert_cmpuint(model->devices[i].reserved, ==, 0);
+		capacity_remove_device(model->cap, model->devices[i].dc, &error);
+		g_assert_no_error(error);
+		g_array_unref(model->devices[i].log);
+	}
+	for (unsigned i = 0; i < N_BACKENDS; i++) {
+		backend_free(capacity_remove_backend(model->cap, backend_rows[i].name, &error));
+		g_assert_no_error(error);
+	}
+	backend_free(ram);
+	for (guint i = 0; i < model->answers->len; i++)
+		g_assert_cmpuint(((Answer *)model->answers->pdata[i])->n_calls, ==, 1);
+	capacity_free(model->cap);
+	g_ptr_array_unref(model->answers);
+	g_ptr_array_unref(model->pending);
+	g_ptr_array_unref(model->processes);
+	g_rand_free(model->rand);
+}
+
+static uint64_t env_number(const char *name, uint64_t preset)
+{
+	const char *text = g_getenv(name);
+
+	return text ? g_ascii_strtoull(text, NULL, 0) : preset;
+}
+
+static void remove_dir(const char *dir)
+{
+	for (unsigned i = 0; i < N_BACKENDS; i++) {
+		g_autofree char *path = g_build_filename(dir, backend_rows[i].name, NULL);
+
+		g_unlink(path);
+	}
+	g_rmdir(dir);
+}
+
+/* A run in which something never happens proves nothing about it. */
+static void tell_coverage(const Model *model, uint64_t n_ops)
+{
+	static const enum cxl_rc expected[] = {
+		CXL_RC_SUCCESS,
+		CXL_RC_INVALID_INPUT,
+		CXL_RC_INTERNAL_ERROR,
+		CXL_RC_RETRY_REQUIRED,
+		CXL_RC_INVALID_PA,
+		CXL_RC_ABORTED,
+		CXL_RC_RESOURCES_EXHAUSTED,
+		CXL_RC_INVALID_EXTENT_LIST,
+	};
+	GString *text = g_string_new("notices");
+
+	for (size_t i = 0; i < G_N_ELEMENTS(model->n_notices); i++)
+		g_string_append_printf(text, " %" PRIu64, model->n_notices[i]);
+	g_string_append(text, ", answers");
+	for (size_t i = 0; i < G_N_ELEMENTS(expected); i++)
+		g_string_append_printf(text, " %02Xh:%" PRIu64, expected[i],
+				       model->n_rc[expected[i]]);
+	g_print("# %s\n", text->str);
+	g_string_free(text, TRUE);
+	if (n_ops < 20000)
+		return;
+	for (size_t i = 0; i < G_N_ELEMENTS(model->n_notices); i++)
+		g_assert_cmpuint(model->n_notices[i], >, 0);
+	for (size_t i = 0; i < G_N_ELEMENTS(expected); i++)
+		g_assert_cmpuint(model->n_rc[expected[i]], >, 0);
+}
+
+typedef struct Run {
+	bool journal;
+	unsigned faults;
+} Run;
+
+static void run(gconstpointer data)
+{
+	const Run *options = data;
+	uint32_t seed = (uint32_t)env_number("SOFTDCD_SEED", g_test_rand_int());
+	uint64_t n_ops = env_number("SOFTDCD_OPS", 60000);
+	BackendConfig ram_config = { .name = "static", .size = 16 * BLOCK };
+	g_autofree char *dir = g_dir_make_tmp("softdcd-XXXXXX", NULL);
+	Model model = { .rand = g_rand_new_with_seed(seed), .now_us = 1000 };
+	CapacityOps ops = {
+		.now_us = op_now_us,
+		.wipe = op_wipe,
+		.journal = options->journal ? op_journal : NULL,
+		.notify = op_notify,
+		.faults = options->faults,
+	};
+	Backend *ram = backend_new(&ram_config, NULL);
+
+	g_test_message("SOFTDCD_SEED=%u SOFTDCD_OPS=%" PRIu64, seed, n_ops);
+	g_print("# seed %u, %" PRIu64 " operations\n", seed, n_ops);
+	model.cap = capacity_new(&ops, &model);
+	model.processes = g_ptr_array_new_with_free_func(free_process);
+	model.pending = g_ptr_array_new_with_free_func(pending_free);
+	model.answers = g_ptr_array_new_with_free_func(g_free);
+	for (unsigned i = 0; i < N_DEVICES; i++)
+		add_device(&model, i, i == 0 ? ram : NULL);
+	for (unsigned i = 0; i < N_BACKENDS; i++)
+		add_backend(&model, i, dir);
+	op_mood(&model);
+	for (uint64_t i = 0; i < n_ops; i++) {
+		run_one(&model);
+		if (i % 4 == 0)
+			check(&model);
+		if (i % 250 == 249)
+			flush(&model);
+	}
+	tell_coverage(&model, n_ops);
+	tear_down(&model, ram);
+	remove_dir(dir);
+}
+
+/* The same run over a core that is broken on purpose has to fail. */
+static void run_broken(gconstpointer data)
+{
+	if (g_test_subprocess()) {
+		run(data);
+		return;
+	}
+	g_test_trap_subprocess(NULL, 0, (GTestSubprocessFlags)0);
+	g_test_trap_assert_failed();
+}
+
+int main(int argc, char **argv)
+{
+	static const Run with_journal = { .journal = true };
+	static const Run without_journal = { .journal = false };
+	static const Run broken_wipe = { .faults = CAPACITY_FAULT_WIPE_SKIPPED };
+	static const Run broken_revoke = { .faults = CAPACITY_FAULT_REVOKE_SKIPPED };
+
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_data_func("/property/capacity/with-journal", &with_journal, run);
+	g_test_add_data_func("/property/capacity/without-journal", &without_journal, run);
+	g_test_add_data_func("/property/capacity/notices-skipped-wipe", &broken_wipe, run_broken);
+	g_test_add_data_func("/property/capacity/notices-skipped-revoke", &broken_revoke,
+			     run_broken);
+	return g_test_run();
+}
