@@ -2,7 +2,9 @@
 /* The vfio-user server and descriptors: eventfds to keep, all others to refuse and to close. */
 #include "vfu-fixture.h"
 
+#include <linux/aio_abi.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 
 static GByteArray *bind_request(unsigned id, unsigned vector, unsigned n)
 {
@@ -125,6 +127,49 @@ static void test_irq_saturated(void)
 	vfu_server_irq(fake->server, VFU_IRQ_MSIX, 0);
 	g_assert_cmpuint(fired(fd), ==, 1);
 	close(fd);
+	close(sock);
+}
+
+typedef struct Trap {
+	int fd;
+	int stop; /* atomic */
+} Trap;
+
+/* Undoes whatever the server does to keep a write from blocking. */
+static gpointer set_trap(gpointer opaque)
+{
+	Trap *trap = opaque;
+
+	while (g_atomic_int_get(&trap->stop) == 0)
+		fcntl(trap->fd, F_SETFL, O_RDWR);
+	return NULL;
+}
+
+static void test_irq_trap(void)
+{
+	g_autoptr(Fake) fake = fake_new();
+	static const uint64_t most = UINT64_MAX - 1;
+	aio_context_t aio = 0;
+	Trap trap = { 0 };
+	GThread *thread;
+	int sock;
+
+	if (syscall(SYS_io_setup, 1, &aio) < 0) {
+		g_test_skip("no Linux AIO here");
+		return;
+	}
+	syscall(SYS_io_destroy, aio);
+	sock = fake_client(fake);
+	trap.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	g_assert_cmpint(write(trap.fd, &most, sizeof(most)), ==, sizeof(most));
+	bind_vectors(fake, sock, 0, &trap.fd, 1, 1);
+	thread = g_thread_new("trap", set_trap, &trap);
+	for (unsigned i = 0; i < 50000; i++)
+		vfu_server_irq(fake->server, VFU_IRQ_MSIX, 0);
+	g_atomic_int_set(&trap.stop, 1);
+	g_thread_join(thread);
+	expect_alive(fake, sock);
+	close(trap.fd);
 	close(sock);
 }
 
@@ -362,6 +407,7 @@ int main(int argc, char **argv)
 #define ADD(name, func) g_test_add_func("/protocol/vfu/server/" name, func)
 	ADD("irqs", test_irqs);
 	ADD("irq-saturated", test_irq_saturated);
+	ADD("irq-trap", test_irq_trap);
 	ADD("irqs-end-with-client", test_irqs_end_with_client);
 	ADD("wrong-fds", test_wrong_fds);
 	ADD("wrong-fd-counts", test_wrong_fd_counts);

@@ -10,7 +10,7 @@
 #include "link/vfu_client.h"
 #include "link/vfu_session.h"
 
-#define TIMEOUT_MS 60
+#define TIMEOUT_MS 250
 
 typedef struct Lie {
 	const char *name;

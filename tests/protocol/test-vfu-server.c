@@ -285,6 +285,31 @@ static void test_version_refused(void)
 	g_assert_cmpuint(fake->n_disconnected, ==, 0);
 }
 
+/* What the client bounds, and we agreed to, holds for what it asks. */
+static void test_version_less_data(void)
+{
+	g_autoptr(Fake) fake = fake_new();
+	g_autoptr(GByteArray) version = message_hex(
+		1, VFU_VERSION, 0, "0000 0000 '{\"capabilities\":{\"max_data_xfer_size\":4096}}");
+	g_autoptr(GByteArray)
+		most = message_hex(2, VFU_REGION_READ, 0, "0000000000000000 00000000 00100000");
+	g_autoptr(GByteArray)
+		more = message_hex(3, VFU_REGION_READ, 0, "0000000000000000 00000000 01100000");
+	int sock = fake_attach(fake);
+	uint8_t buf[8192];
+
+	g_assert_true(send_bytes(sock, version));
+	fake_pump(fake);
+	g_assert_cmpint(raw_receive(sock, buf, sizeof(buf), NULL), >, 20);
+	g_assert_true(send_bytes(sock, most));
+	fake_pump(fake);
+	g_assert_cmpint(raw_receive(sock, buf, sizeof(buf), NULL), ==, 32 + 4096);
+	g_assert_true(send_bytes(sock, more));
+	fake_pump(fake);
+	expect_error(sock, 3, VFU_REGION_READ, EINVAL);
+	close(sock);
+}
+
 /* A client that can take no descriptor gets a region to be trapped. */
 static void test_version_no_fds(void)
 {
@@ -383,6 +408,7 @@ static const struct {
 	EINVAL_ROW(8, "14000000 24000000 02000000 01000000 08000000"),
 	EINVAL_ROW(8, "14000000 24000000 02000000 00000000 ffffffff"),
 	EINVAL_ROW(8, "14000000 24000000 02000000 ffffffff 02000000"),
+	EINVAL_ROW(8, "14000000 24000000 02000000 01000000 ffffffff"),
 	EINVAL_ROW(8, "14000000 24000000 03000000 00000000 02000000"),
 	EINVAL_ROW(8, "14000000 24000000 02000000 00000000 00000000"),
 	EINVAL_ROW(8, "14000000 21000000 02000000 01000000 00000000"),
@@ -583,6 +609,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/vfu/server/version-order", test_version_order);
 	g_test_add_func("/protocol/vfu/server/version-refused", test_version_refused);
 	g_test_add_func("/protocol/vfu/server/version-no-fds", test_version_no_fds);
+	g_test_add_func("/protocol/vfu/server/version-less-data", test_version_less_data);
 	g_test_add_func("/protocol/vfu/server/refused", test_refused);
 	g_test_add_func("/protocol/vfu/server/device-error", test_device_error);
 	g_test_add_func("/protocol/vfu/server/framing-closes", test_framing_closes);
