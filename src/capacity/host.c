@@ -76,6 +76,12 @@ static void sync_over(DcDevice *dev)
 	dev->sync_again = false;
 }
 
+static void sync_retry(DcDevice *dev)
+{
+	dev->sync_retry_us = capacity_now_us(dev->cap) + dev->sync_backoff_us;
+	dev->sync_backoff_us = MIN(dev->sync_backoff_us * 2, RETRY_MAX_US);
+}
+
 static void sync_failed(DcDevice *dev, bool exposed)
 {
 	GArray *parts = g_array_new(FALSE, FALSE, sizeof(DcMapPart));
@@ -92,8 +98,7 @@ static void sync_failed(DcDevice *dev, bool exposed)
 		extent->map_id = 0;
 	}
 	sync_let_go(dev, !exposed, parts);
-	dev->sync_retry_us = capacity_now_us(dev->cap) + dev->sync_backoff_us;
-	dev->sync_backoff_us = MIN(dev->sync_backoff_us * 2, RETRY_MAX_US);
+	sync_retry(dev);
 	dev->sync_again = false;
 	sync_over(dev);
 }
@@ -171,6 +176,8 @@ static void sync_map(void *context, bool ok)
 	g_autoptr(GArray) maps = g_array_new(FALSE, FALSE, sizeof(DcMap));
 
 	dev->sync_dirtying = false;
+	if (!ok)
+		sync_retry(dev);
 	if (!ok || !dev->attached || !dc_device_owes_maps(dev) || dev->n_sync_blocks > 0 ||
 	    dev->syncing)
 		return;
@@ -373,11 +380,11 @@ void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *h
 	}
 	dev->host = *host;
 	dev->attached = true;
-	if (dc_device_owes_maps(dev)) {
-		if (is_new)
-			renew_statics(dev);
+	/* Also for one without a link: if that comes later, the host is no longer new. */
+	if (is_new)
+		renew_statics(dev);
+	if (dc_device_owes_maps(dev))
 		resume(dev, held, n_held);
-	}
 	/* Offers may now find their memory fit, or not. */
 	delivery_unblock(dev, OFFER_BLOCK_MEMORY);
 	capacity_leave(dev->cap);
