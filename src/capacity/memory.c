@@ -430,8 +430,13 @@ static void try_again(Backend *mem)
 {
 	if (mem->state == MEMORY_QUARANTINED && !mem->wipe_failed)
 		settle_whole(mem);
-	for (guint i = 0; i < mem->offers->len; i++)
-		delivery_unblock_offer(mem->offers->pdata[i]);
+	for (guint i = 0; i < mem->offers->len; i++) {
+		Offer *offer = mem->offers->pdata[i];
+
+		delivery_unblock_offer(offer);
+		/* What is accepted of it may now be mapped for the present host. */
+		sync_later(offer->dev);
+	}
 	if (mem->is_static)
 		sync_later(mem->static_dev);
 }
