@@ -101,10 +101,11 @@ WindowMap *window_map_new(uint64_t hpa, uint64_t len, GError **error)
 	map->len = len;
 	map->ones_fd = -EBADF;
 	if (!len || len % ONES_MIN_LEN || len > G_MAXINT64 - BASE_ALIGN) {
-		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
-			    "window of %" G_GUINT64_FORMAT
-			    " bytes: the length must be a multiple of 2 MiB, and not 0",
-			    len);
+		g_set_error(
+			error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+			"window of %" G_GUINT64_FORMAT
+			" bytes: the length must be a multiple of 2 MiB, not 0, and below 8 EiB",
+			len);
 		return NULL;
 	}
 	map->ones_len = ONES_MIN_LEN;
