@@ -242,7 +242,7 @@ typedef struct CxlDcdOptions {
  */
 int cxl_dcd_start(CxlMemdev *memdev, const CxlDcdOps *ops, void *opaque,
 		  const CxlDcdOptions *options, CxlDcd **ret_dcd);
-/* Frees the driver's knowledge; the device keeps its state. */
+/* Frees the driver's knowledge; the device keeps its state. cxl_driver_free() does it too. */
 void cxl_dcd_free(CxlDcd *dcd);
 /* (!) Waits for events, at most TIMEOUT_MS, and handles them: number of records, or -errno. */
 int cxl_dcd_poll(CxlDcd *dcd, unsigned timeout_ms);

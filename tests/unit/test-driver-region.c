@@ -343,23 +343,35 @@ static const Layout layouts[] = {
 	{ "3x1", 3, 1 }, { "3x2", 3, 2 }, { "3x4", 3, 4 },
 };
 
+/* The target that a bridge's or switch's registers choose for an address */
+static unsigned choose(const uint8_t *block, uint64_t hpa)
+{
+	const uint8_t *hdm = block + CXL_COMPONENT_CACHEMEM + FAKE_HDM;
+	uint32_t ctrl = le32_load(hdm + CXL_HDM_DEC_CTRL(0));
+	unsigned ways = cxl_iw_decode(CXL_FIELD_GET(CXL_HDM_DEC_IW, ctrl));
+	uint32_t granularity = cxl_ig_decode(CXL_FIELD_GET(CXL_HDM_DEC_IG, ctrl));
+
+	g_assert_true(ctrl & CXL_HDM_DEC_COMMITTED);
+	return hdm[CXL_HDM_TARGET_LO(0) + hpa / granularity % ways];
+}
+
 /* Independent of the driver: what the committed registers do with an address. */
 static FakeEp *decode(Fake *fake, uint64_t hpa, uint64_t *ret_dpa)
 {
 	const CxlWindow *window = &fake->window[0];
 	uint64_t choice = (hpa - window->hpa) / window->granularity % window->ways;
 	FakeBridge *bridge = fake_find_bridge(fake, window->targets[choice]);
-	uint8_t *hdm = bridge->chbcr + CXL_COMPONENT_CACHEMEM + FAKE_HDM;
-	uint32_t ctrl = le32_load(hdm + CXL_HDM_DEC_CTRL(0));
-	unsigned ways = cxl_iw_decode(CXL_FIELD_GET(CXL_HDM_DEC_IW, ctrl));
-	uint32_t granularity = cxl_ig_decode(CXL_FIELD_GET(CXL_HDM_DEC_IG, ctrl));
-	unsigned port = hdm[CXL_HDM_TARGET_LO(0) + hpa / granularity % ways] - 10u;
-	FakeEp *ep = bridge->port[port].ep;
+	FakePort *port = &bridge->port[choose(bridge->chbcr, hpa) - 10];
+	uint32_t granularity;
 	uint64_t offset;
+	uint32_t ctrl;
+	unsigned ways;
+	uint8_t *hdm;
 
-	g_assert_true(ctrl & CXL_HDM_DEC_COMMITTED);
-	g_assert_nonnull(ep);
-	hdm = ep->bar + CXL_COMPONENT_CACHEMEM + FAKE_HDM;
+	if (port->sw)
+		port = &port->sw->port[choose(port->sw->bar, hpa) - 20];
+	g_assert_nonnull(port->ep);
+	hdm = port->ep->bar + CXL_COMPONENT_CACHEMEM + FAKE_HDM;
 	ctrl = le32_load(hdm + CXL_HDM_DEC_CTRL(0));
 	g_assert_true(ctrl & CXL_HDM_DEC_COMMITTED);
 	ways = cxl_iw_decode(CXL_FIELD_GET(CXL_HDM_DEC_IW, ctrl));
@@ -367,7 +379,27 @@ static FakeEp *decode(Fake *fake, uint64_t hpa, uint64_t *ret_dpa)
 	offset = hpa - le64_load(hdm + CXL_HDM_BASE_LO(0));
 	*ret_dpa = le64_load(hdm + CXL_HDM_SKIP_LO(0)) + offset / granularity / ways * granularity +
 		   offset % granularity;
-	return ep;
+	return port->ep;
+}
+
+static void check_decoding(Fake *fake, CxlRegion *region)
+{
+	const CxlRegionInfo *info = cxl_region_info(region);
+
+	for (unsigned i = 0; i < 64; i++) {
+		uint64_t hpa = info->hpa + i * info->granularity + 5 + (i % 3) * 13 * MIB;
+		uint64_t dpa;
+		uint64_t back;
+		uint64_t run;
+		CxlMemdev *memdev = memdev_of(fake, decode(fake, hpa, &dpa));
+		uint64_t granule = (hpa - info->hpa) / info->granularity;
+
+		g_assert_cmpint(cxl_memdev_hpa_of_dpa(memdev, dpa, &back, &run), ==, 0);
+		g_assert_cmphex(back, ==, hpa);
+		g_assert_cmpuint(run, ==,
+				 info->granularity - (hpa - info->hpa) % info->granularity);
+		g_assert_true(info->memdevs[granule % info->ways] == memdev);
+	}
 }
 
 static void test_interleave(gconstpointer data)
@@ -401,25 +433,52 @@ static void test_interleave(gconstpointer data)
 	info = cxl_region_info(region);
 	g_assert_cmpuint(info->len, ==, n * GIB);
 	g_assert_cmpuint(info->granularity, ==, granularity);
-	for (unsigned i = 0; i < 64; i++) {
-		uint64_t hpa = info->hpa + i * granularity + 5 + (i % 3) * 13 * MIB;
-		uint64_t dpa;
-		uint64_t back;
-		uint64_t run;
-		FakeEp *ep = decode(fake, hpa, &dpa);
-		CxlMemdev *memdev = memdev_of(fake, ep);
-
-		g_assert_cmpint(cxl_memdev_hpa_of_dpa(memdev, dpa, &back, &run), ==, 0);
-		g_assert_cmphex(back, ==, hpa);
-		g_assert_cmpuint(run, ==, granularity - (hpa - info->hpa) % granularity);
-		g_assert_true(info->memdevs[(hpa - info->hpa) / granularity % n] == memdev);
-	}
+	check_decoding(fake, region);
 	g_assert_cmpint(cxl_driver_unprogram(fake->driver, region), ==, 0);
 	for (unsigned b = 0; b < layout->window_ways; b++) {
 		assert_untouched(fake->bridge[b].chbcr);
 		for (unsigned p = 0; p < layout->bridge_ways; p++)
 			assert_untouched(fake->bridge[b].port[p].ep->bar);
 	}
+}
+
+/* Two root ports with a switch below each, two devices below each of those */
+static void test_switches(void)
+{
+	g_autoptr(Fake) fake = fake_new(1, 2);
+	CxlMemdev *memdevs[4];
+	CxlRegionSpec spec = {
+		.memdevs = memdevs,
+		.n_memdevs = 4,
+		.dpa = 256 * MIB,
+		.len = GIB,
+		.granularity = 4096,
+	};
+	FakeSwitch *sw[2];
+	CxlRegion *region;
+
+	for (unsigned i = 0; i < 2; i++)
+		sw[i] = fake_plug_switch(fake, 0, i, 2);
+	g_assert_cmpint(fake_start(fake, NULL), ==, 4);
+	for (unsigned i = 0; i < 4; i++)
+		memdevs[i] = cxl_driver_memdev(fake->driver, i);
+	/* root port 1, upstream port 2, downstream ports 3 and 4 lead to the first endpoint on 3 */
+	g_assert_cmphex(cxl_memdev_info(memdevs[0])->bdf, ==, 0x0300);
+	g_assert_cmphex(sw[0]->config[PCI_CFG1_SUBORDINATE_BUS], ==, 4);
+	g_assert_cmphex(fake->bridge[0].port[0].config[PCI_CFG1_SUBORDINATE_BUS], ==, 4);
+	sw[1]->hdm.commit = FAKE_COMMIT_ERROR;
+	g_assert_cmpint(cxl_driver_program(fake->driver, &spec, &region), ==, -EIO);
+	assert_untouched(sw[0]->bar);
+	sw[1]->hdm.commit = FAKE_COMMIT_OK;
+	g_string_truncate(fake->trace, 0);
+	g_assert_cmpint(cxl_driver_program(fake->driver, &spec, &region), ==, 0);
+	check_decoding(fake, region);
+	/* Bottom up: no bridge opens before what is below it. */
+	g_assert_true(g_strrstr(fake->trace->str, "ep1.") < strstr(fake->trace->str, "sw1."));
+	g_assert_true(g_strrstr(fake->trace->str, "sw1.") < strstr(fake->trace->str, "hb1"));
+	cxl_driver_free(fake->driver);
+	fake_start(fake, &(CxlDriverOptions){ .adopt = true });
+	check_decoding(fake, cxl_driver_first_region(fake->driver));
 }
 
 /* A second driver over the same registers finds the same positions. */
@@ -539,6 +598,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/driver/region/foreign", test_foreign);
 	g_test_add_func("/unit/driver/region/adopt", test_adopt);
 	g_test_add_func("/unit/driver/region/adopt-interleaved", test_adopt_interleaved);
+	g_test_add_func("/unit/driver/region/switches", test_switches);
 	g_test_add_func("/unit/driver/region/uneven", test_uneven);
 	g_test_add_func("/unit/driver/region/capability-bits", test_capability_bits);
 	g_test_add_func("/unit/driver/region/passthrough", test_passthrough);
