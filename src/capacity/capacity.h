@@ -236,6 +236,7 @@ typedef struct DcHost {
 	bool control_only; /* has no memory link: nothing to map, revocation is trivially confirmed
 			    */
 	bool same_uid;     /* runs under the pool's own uid */
+	bool new_session; /* of a process that may have had others before: static ram begins anew */
 	uint32_t max_maps; /* what it can hold at once; UINT32_MAX = no limit of its own */
 } DcHost;
 

@@ -381,7 +381,7 @@ void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *h
 	dev->host = *host;
 	dev->attached = true;
 	/* Also for one without a link: if that comes later, the host is no longer new. */
-	if (is_new)
+	if (is_new || host->new_session)
 		renew_statics(dev);
 	if (dc_device_owes_maps(dev))
 		resume(dev, held, n_held);

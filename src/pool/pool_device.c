@@ -257,34 +257,30 @@ static void vfu_reset(void *opaque)
 	device_reset(device->endpoint, DEVICE_RESET_CONVENTIONAL);
 }
 
-static void attach_core(PoolDevice *device, const PoolHost *host, bool control_only,
-			uint32_t max_maps, const DcHeldMap *held, size_t n_held)
+static void attach_core(PoolDevice *device, const DcHost *host, const DcHeldMap *held,
+			size_t n_held)
 {
-	DcHost dc_host = {
-		.serial = host->serial,
-		.control_only = control_only,
-		.same_uid = host->uid == geteuid(),
-		.max_maps = max_maps,
-	};
-
 	if (device->attached)
 		dc_device_detach_host(device->dc);
 	device->attached = true;
-	dc_device_attach_host(device->dc, &dc_host, held, n_held);
+	dc_device_attach_host(device->dc, host, held, n_held);
 }
 
 static bool vfu_connected(void *opaque, const VfuPeer *peer)
 {
 	PoolDevice *device = opaque;
 	PoolHost *host = pool_host_get(device->pool, peer->pid, peer->uid);
+	/* Until a memory link says otherwise this host has none, like a stock VMM. */
+	DcHost dc_host = { .control_only = true, .max_maps = UINT32_MAX };
 
 	if (!host)
 		return false;
+	dc_host.serial = host->serial;
+	dc_host.same_uid = host->uid == geteuid();
 	device->host = host->serial;
 	device->had_link = false;
 	device_reset(device->endpoint, DEVICE_RESET_NEW_SESSION);
-	/* Until a memory link says otherwise this host has none, like a stock VMM. */
-	attach_core(device, host, true, UINT32_MAX, NULL, 0);
+	attach_core(device, &dc_host, NULL, 0);
 	return true;
 }
 
@@ -346,6 +342,7 @@ static bool link_hello(void *opaque, const MemLinkHello *hello, const MemLinkPee
 	PoolDevice *device = opaque;
 	PoolHost *host = pool_host_get(device->pool, peer->pid, peer->uid);
 	g_autofree DcHeldMap *held = NULL;
+	DcHost dc_host = { .max_maps = hello->max_maps };
 
 	/* Only the process that drives the registers may hold the memory. */
 	if (!host || host->serial != device->host)
@@ -359,11 +356,15 @@ static bool link_hello(void *opaque, const MemLinkHello *hello, const MemLinkPee
 			.incarnation = le64_get(hello->held[i].incarnation),
 		};
 	}
+	dc_host.serial = host->serial;
+	dc_host.same_uid = host->uid == geteuid();
+	dc_host.new_session = !device->has_session ||
+			      memcmp(device->session, hello->session, sizeof(device->session)) != 0;
 	memcpy(device->session, hello->session, sizeof(device->session));
 	device->has_session = true;
 	device->had_link = true;
 	resend_decoders(device);
-	attach_core(device, host, false, hello->max_maps, held, hello->n_held);
+	attach_core(device, &dc_host, held, hello->n_held);
 	return true;
 }
 
