@@ -9,7 +9,7 @@
 #define PAGE_LEN     4096u
 #define SPEED_EXTENT 2 /* the one large enough to compare */
 #define N_ACCEPTS    31
-#define SPEED_ROUNDS 9
+#define SPEED_ROUNDS 7
 #define ALL_ONES     UINT64_MAX
 #define PATTERN      0xa5
 #define PATTERN_WORD UINT64_C(0xa5a5a5a5a5a5a5a5)
@@ -113,8 +113,10 @@ static bool step_use(Demo *demo, GError **error)
 	const MemSpeedResult *speed = &demo->result.speed;
 	uint64_t len = demo->extent_len[SPEED_EXTENT];
 
-	mem_speed_compare(demo->mapped[SPEED_EXTENT], demo->ordinary, len, SPEED_ROUNDS,
-			  &demo->result.speed);
+	/* A demo that is broken on purpose is about what is noticed, not about speed. */
+	if (!demo->faults)
+		mem_speed_compare(demo->mapped[SPEED_EXTENT], demo->ordinary, len, SPEED_ROUNDS,
+				  &demo->result.speed);
 	munmap(demo->ordinary, len);
 	demo->ordinary = NULL;
 	demo_say(demo, "%-18s %12s %12s %12s", "512 MiB, medians", "write GB/s", "read GB/s",
