@@ -35,8 +35,8 @@ static bool step_nothing(Demo *demo, GError **error)
 	if (!pool_add_backend(demo->pool, &backend, error) ||
 	    !pool_backend_counters(demo->pool, DEMO_BACKEND, &counters, &allocated_len))
 		return false;
-	demo_say(demo, "backend %s: 1 GiB, tag %s, %" PRIu64 " bytes allocated, mapped nowhere",
-		 DEMO_BACKEND, DEMO_TAG, allocated_len);
+	demo_say(demo, "backend %s: 1 GiB, tag %s", DEMO_BACKEND, DEMO_TAG);
+	demo_say(demo, "  %" PRIu64 " bytes allocated, mapped nowhere", allocated_len);
 	return allocated_len == 0 ||
 	       demo_fail(error, "backend", "memory is allocated before any use");
 }
@@ -60,10 +60,11 @@ static bool step_offer(Demo *demo, GError **error)
 	pool_backend_counters(demo->pool, DEMO_BACKEND, &counters,
 			      &demo->result.offered_backed_len);
 	demo->result.before_accept = load(window + extents[0].offset);
+	demo_say(demo, "offered to dev0 in %u extents; not accepted yet", DEMO_N_EXTENTS);
 	demo_say(demo,
-		 "offered to dev0 as %u extents: %" PRIu64 " bytes reserved, %" PRIu64
-		 " allocated; a load from the window gives %016" PRIx64,
-		 DEMO_N_EXTENTS, counters.reserved, demo->result.offered_backed_len,
+		 "  %" PRIu64 " MiB reserved, %" PRIu64
+		 " bytes allocated; a load gives %016" PRIx64,
+		 counters.reserved >> 20, demo->result.offered_backed_len,
 		 demo->result.before_accept);
 	if (demo->result.offered_backed_len)
 		return demo_fail(error, "offer", "a pending offer is backed by memory");
@@ -91,8 +92,9 @@ static bool step_accept(Demo *demo, GError **error)
 	if (!demo_wait_mapped(demo, 0, "accept", error))
 		return false;
 	demo->result.n_extents = demo->n_mapped;
-	demo_say(demo, "dev0's host accepted (4802h): %u extents mapped in %.0f us", demo->n_mapped,
-		 demo->accept_us);
+	demo_say(demo,
+		 "accepted by its host (4802h): %u extents mapped, %.0f us after the doorbell",
+		 demo->n_mapped, demo->accept_us);
 	if (demo->n_mapped != DEMO_N_EXTENTS)
 		return demo_fail(error, "accept", "not every extent of the offer was accepted");
 
@@ -146,7 +148,7 @@ static bool step_release(Demo *demo, GError **error)
 	if (!demo_release(demo, 0, "release", error))
 		return false;
 	demo->result.after_release = load(demo->mapped[0]);
-	demo_say(demo, "released (4803h), revoked, wiped, free: the window gives %016" PRIx64,
+	demo_say(demo, "released (4803h), revoked, wiped, free; the same load gives %016" PRIx64,
 		 demo->result.after_release);
 	for (uint32_t i = 0; i < demo->n_mapped; i++) {
 		for (uint64_t at = 0; at < demo->extent_len[i]; at += PAGE_LEN) {
@@ -170,7 +172,7 @@ static bool step_second_tenant(Demo *demo, GError **error)
 	words = (const uint64_t *)demo->mapped[0];
 	for (uint64_t i = 0; i < DEMO_LEN / sizeof(*words) && !demo->result.second_tenant; i++)
 		demo->result.second_tenant = words[i];
-	demo_say(demo, "offered to dev1, accepted: the second tenant reads %016" PRIx64,
+	demo_say(demo, "offered to dev1, accepted; all of it reads %016" PRIx64,
 		 demo->result.second_tenant);
 	if (demo->result.second_tenant)
 		return demo_fail(error, "second tenant", "it reads what the first one left");
@@ -194,9 +196,9 @@ static bool step_accept_often(Demo *demo, GError **error)
 	demo->result.accept_us = median(accept_us, N_ACCEPTS);
 	demo->result.first_byte_us = median(first_byte_us, N_ACCEPTS);
 	demo_say(demo,
-		 "1 GiB offered, accepted and released %u times: doorbell to mapped %.0f us, "
-		 "to the first byte stored %.0f us (medians)",
-		 N_ACCEPTS, demo->result.accept_us, demo->result.first_byte_us);
+		 "the same 1 GiB offered, accepted and released %u times, medians:", N_ACCEPTS);
+	demo_say(demo, "  doorbell to mapped %.0f us, to the first byte stored %.0f us",
+		 demo->result.accept_us, demo->result.first_byte_us);
 	return true;
 }
 
