@@ -475,6 +475,7 @@ static void role_stranger(int control)
 	g_assert_cmpint(link_peer_try_hello(peer, NULL, 0), ==, MEM_LINK_WELCOME_REFUSED);
 	while (!link_is_closed(peer))
 		g_usleep(100);
+	link_peer_free(peer);
 	child_tell(control, 'r');
 }
 
