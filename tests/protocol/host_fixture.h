@@ -24,7 +24,7 @@
 #define WAIT_US          (20 * (gint64)G_USEC_PER_SEC) /* only a test that fails waits this long */
 #define WINDOW_LEN       (4 * GIB)
 #define REGION_LEN       (256 * MIB)
-#define HOST_MAX_DEVICES 4
+#define HOST_MAX_DEVICES 8
 
 typedef struct HostEnd HostEnd;
 typedef struct HostPort HostPort;
