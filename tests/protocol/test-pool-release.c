@@ -73,7 +73,7 @@ static void check_records(TestHost *host, uint8_t type)
 	g_assert_cmphex(host_clear_events(host, events, 2), ==, CXL_RC_SUCCESS);
 }
 
-static gint64 wait_for_record(TestHost *host)
+static void wait_for_record(TestHost *host)
 {
 	gint64 began = g_get_monotonic_time();
 
@@ -81,7 +81,6 @@ static gint64 wait_for_record(TestHost *host)
 		g_assert_cmpint(g_get_monotonic_time() - began, <, 10 * G_USEC_PER_SEC);
 		g_usleep(1000);
 	}
-	return g_get_monotonic_time() - began;
 }
 
 /* Linux clears the record of memory in use without a word: asked again after 1 s, then 2 s. */
@@ -97,12 +96,13 @@ static void test_asked_again(void)
 	expect_refused(host, &release, CAPACITY_ERROR_BUSY);
 	for (unsigned round = 0; round < 2; round++) {
 		gint64 due = G_USEC_PER_SEC << round;
-		gint64 took;
+		gint64 began = g_get_monotonic_time(), took;
 
 		check_records(host, CXL_DC_EVENT_RELEASE);
 		g_assert_cmpint(release_info(host, id).state, ==, RELEASE_CLEARED_UNANSWERED);
-		took = wait_for_record(host);
-		g_assert_cmpint(took, >, due * 9 / 10);
+		wait_for_record(host);
+		took = g_get_monotonic_time() - began;
+		g_assert_cmpint(took, >=, due);
 		g_assert_cmpint(took, <, due * 3 / 2);
 		g_assert_cmpint(release_info(host, id).state, ==, RELEASE_RESENT);
 		g_assert_cmpuint(release_info(host, id).n_resent, ==, round + 1);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Slow hosts, slow wipes, several at once: registers answer all the while, no deadline is missed.
- */
+/* Slow hosts and wipes, several at once: registers answer all the while, no deadline is missed. */
 #include "pool_fixture.h"
 
 #include "mem_link_raw.h"
@@ -8,45 +7,44 @@
 #define N_DEVICES   2u
 #define N_OFFERS    2u
 #define N_EXTENTS   4u
-#define DELAY_MS    500u /* of each answer on the link; less than half a command's deadline */
+#define DELAY_MS    500u /* of an answer on the link: twice that is a command's deadline */
 #define REG_READ_US 5000 /* for one register read, whatever goes on */
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define SLOW_FACTOR 10 /* sanitizers take their time */
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define SLOW_FACTOR 10
-#endif
-#endif
-#ifndef SLOW_FACTOR
-#define SLOW_FACTOR 1
-#endif
-
-/* Reads one register over and over; a slow read is one that is slow twice in a row, because the
- * machine may be busy with something else once. */
+/*
+ * Reads one register over and over. On a busy machine some reads are slow; if the pool waited for a
+ * link or a wipe even once, one read would take as long as that.
+ */
 typedef struct Reader {
 	TestHost *host;
 	int stop;
-	unsigned n_reads;
+	unsigned n_reads, n_slow;
 	gint64 worst_us;
 } Reader;
 
 static void *read_registers(void *data)
 {
 	Reader *reader = data;
-	gint64 last_us = 0;
 
 	while (!g_atomic_int_get(&reader->stop)) {
 		gint64 began = g_get_monotonic_time(), took;
 
 		reg_read(reader->host, reader->host->status, 4);
 		took = g_get_monotonic_time() - began;
-		reader->worst_us = MAX(reader->worst_us, MIN(took, last_us));
-		last_us = took;
+		reader->worst_us = MAX(reader->worst_us, took);
+		reader->n_slow += took > REG_READ_US;
 		reader->n_reads++;
 		g_usleep(200);
 	}
 	return NULL;
+}
+
+static void check_reader(const Reader *reader)
+{
+	g_test_message("%u reads, %u slow, slowest %.2f ms", reader->n_reads, reader->n_slow,
+		       (double)reader->worst_us / 1e3);
+	g_assert_cmpuint(reader->n_reads, >, 100);
+	g_assert_cmpuint(reader->n_slow, <, reader->n_reads / 10);
+	g_assert_cmpint(reader->worst_us, <, DELAY_MS * 1000 / 4);
 }
 
 typedef struct Tenant {
@@ -88,8 +86,10 @@ static void *tenant_run(void *data)
 	return NULL;
 }
 
-/* Two devices, two offers each, every link answer half a second late. Prepare and expose are two
- * answers: just within the second, or just not, so accepting uses a shorter delay. */
+/*
+ * Two devices, two offers each. Prepare and expose are two answers in one command: half a second
+ * for each would be just too late, so here it is less.
+ */
 static void test_slow_links(void)
 {
 	g_autoptr(Pool) pool = test_pool();
@@ -111,7 +111,7 @@ static void test_slow_links(void)
 	for (unsigned i = 0; i < N_DEVICES; i++) {
 		Tenant *tenant = &tenants[i];
 
-		link_peer_run(tenant->host->link, DELAY_MS - 100);
+		link_peer_run(tenant->host->link, DELAY_MS * 7 / 10);
 		tenant->reader_thread = g_thread_new("reader", read_registers, &tenant->reader);
 		tenant->thread = g_thread_new("tenant", tenant_run, tenant);
 	}
@@ -122,12 +122,9 @@ static void test_slow_links(void)
 		g_atomic_int_set(&tenant->reader.stop, 1);
 		g_thread_join(tenant->reader_thread);
 		link_peer_stop(tenant->host->link);
-		g_test_message("slowest command %.0f ms, slowest of %u reads %.2f ms",
-			       (double)tenant->slowest_us / 1e3, tenant->reader.n_reads,
-			       (double)tenant->reader.worst_us / 1e3);
+		g_test_message("slowest command %.0f ms", (double)tenant->slowest_us / 1e3);
 		g_assert_cmpint(tenant->slowest_us, <, DEADLINE_US + DEADLINE_US / 5);
-		g_assert_cmpuint(tenant->reader.n_reads, >, 100);
-		g_assert_cmpint(tenant->reader.worst_us, <, REG_READ_US * SLOW_FACTOR);
+		check_reader(&tenant->reader);
 		g_assert_cmpuint(tenant->host->link->n_seen[MEM_LINK_PREPARE], ==, N_OFFERS);
 	}
 	for (unsigned i = 0; i < N_DEVICES; i++) {
@@ -202,10 +199,9 @@ static void test_stalled_wipe(void)
 		g_usleep(10000);
 	g_atomic_int_set(&reader.stop, 1);
 	g_thread_join(thread);
-	g_test_message("slowest accept + release %.2f ms, slowest of %u reads %.2f ms",
-		       (double)slowest / 1e3, reader.n_reads, (double)reader.worst_us / 1e3);
+	g_test_message("slowest accept + release %.2f ms", (double)slowest / 1e3);
 	g_assert_cmpint(slowest, <, DEADLINE_US / 2);
-	g_assert_cmpint(reader.worst_us, <, REG_READ_US * SLOW_FACTOR);
+	check_reader(&reader);
 	pool_state(host, &state);
 	g_assert_cmpuint(state.device.draining, ==, 3 * BLOCK); /* not before it is wiped */
 	g_assert_cmpuint(state.device.accepted, ==, n_accepted * BLOCK);
