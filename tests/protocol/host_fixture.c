@@ -346,13 +346,48 @@ uint64_t host_region_dpa(HostPort *port, unsigned region)
 
 /* ---- moving things along ---- */
 
+static void tell_offer(const OfferInfo *info, void *opaque)
+{
+	g_printerr("# offer %" PRIu64 ": state %d, %zu extents, waits for %s\n", info->id,
+		   (int)info->state, info->n_extents, info->waits_for ? info->waits_for : "-");
+}
+
+static void tell_release(const ReleaseInfo *info, void *opaque)
+{
+	g_printerr("# release %" PRIu64 ": state %d, resent %u, %" PRIu64 " bytes left\n", info->id,
+		   (int)info->state, info->n_resent, info->len);
+}
+
+static void run_tell(Pool *pool, void *user_data)
+{
+	DcDevice *dc = pool_device_peek_dc(user_data);
+
+	dc_device_foreach_offer(dc, tell_offer, NULL);
+	dc_device_foreach_release(dc, tell_release, NULL);
+}
+
+/* Nothing happened: what the pool and the driver say of it. */
+static void give_up(HostPort *port)
+{
+	const GPtrArray *log = port->host->log;
+
+	pool_call(port->host->pool, run_tell, port->device);
+	g_printerr("# groups offered %u, mapped %u, refused %u, asked back %u, revoked %u\n",
+		   port->n_offered, port->n_mapped, port->n_refused, port->n_asked,
+		   port->n_revoked);
+	for (guint i = log->len - MIN(log->len, 20); i < log->len; i++)
+		g_printerr("# %s\n", (const char *)log->pdata[i]);
+	g_error("nothing happened for %u s", (unsigned)(WAIT_US / G_USEC_PER_SEC));
+}
+
 void host_poll(HostPort *port, const unsigned *counter, unsigned value)
 {
-	gint64 give_up = g_get_monotonic_time() + WAIT_US;
+	gint64 end = g_get_monotonic_time() + WAIT_US;
 
 	while (*counter < value) {
 		host_assert_ok(port->host, cxl_dcd_poll(port->dcd, 100));
-		g_assert_cmpint(g_get_monotonic_time(), <, give_up);
+		if (g_get_monotonic_time() > end)
+			give_up(port);
 	}
 }
 
@@ -534,4 +569,10 @@ unsigned host_n_mappings(void)
 	for (const char *c = text; *c; c++)
 		n += *c == '\n';
 	return n;
+}
+
+void host_assert_n_mappings(unsigned before)
+{
+	if (!HOST_IS_INSTRUMENTED)
+		g_assert_cmpuint(host_n_mappings(), <=, before + 8);
 }

@@ -136,5 +136,14 @@ void host_assert_fill(const uint8_t *hva, uint64_t len, uint64_t seed, uint64_t 
 void host_protection(const void *hva, uint64_t len, char ret[5]);
 unsigned host_n_fds(void);
 unsigned host_n_mappings(void);
+/* No more than BEFORE, but for what threads and the allocator took meanwhile. */
+void host_assert_n_mappings(unsigned before);
+
+/* Sanitizers map and keep memory of their own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HOST_IS_INSTRUMENTED true
+#else
+#define HOST_IS_INSTRUMENTED false
+#endif
 
 #endif

@@ -15,12 +15,6 @@
 #define COME_GO    (2 * N_THREADS * OWN_BLOCKS) /* first block of those that come and go */
 #define MAX_BLOCKS 24
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define IS_INSTRUMENTED true
-#else
-#define IS_INSTRUMENTED false
-#endif
-
 typedef struct Worker {
 	ProcessHost *process;
 	uint8_t *hva;
@@ -202,11 +196,9 @@ static void test_stress(void)
 		       anonymous_len() / KIB);
 	g_assert_cmpuint(host_n_fds(), ==, n_fds);
 	g_assert_cmpuint(allocated_len(&stress), ==, 0);
-	if (!IS_INSTRUMENTED) {
-		/* Arenas and thread stacks may still grow a little. */
-		g_assert_cmpuint(host_n_mappings(), <=, n_mappings + 8);
+	host_assert_n_mappings(n_mappings);
+	if (!HOST_IS_INSTRUMENTED)
 		g_assert_cmpuint(anonymous_len(), <=, len + 2 * MIB);
-	}
 	finish(&stress);
 }
 
@@ -238,8 +230,7 @@ static void test_sessions(void)
 			n_mappings = host_n_mappings();
 		}
 		g_assert_cmpuint(host_n_fds(), <=, n_fds);
-		if (!IS_INSTRUMENTED)
-			g_assert_cmpuint(host_n_mappings(), <=, n_mappings + 8);
+		host_assert_n_mappings(n_mappings);
 	}
 }
 
