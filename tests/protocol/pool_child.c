@@ -124,5 +124,5 @@ TestHost *child_connect(int control, bool with_link)
 	close(vfu[0]);
 	if (with_link)
 		close(mem[0]);
-	return test_host_on(vfu[1], mem[1]);
+	return test_host_on(vfu[1], mem[1], 0);
 }

@@ -128,7 +128,7 @@ static void find_registers(TestHost *host)
 	g_assert_true(host->mbox != 0 && host->status != 0 && host->hdm != 0);
 }
 
-TestHost *test_host_on(int vfu_fd, int mem_fd)
+TestHost *test_host_on(int vfu_fd, int mem_fd, uint8_t session)
 {
 	g_autoptr(GError) error = NULL;
 	TestHost *host = g_new0(TestHost, 1);
@@ -138,12 +138,13 @@ TestHost *test_host_on(int vfu_fd, int mem_fd)
 	find_registers(host);
 	if (mem_fd >= 0) {
 		host->link = link_peer_new(mem_fd);
+		host->link->session = session;
 		link_peer_hello(host->link, NULL, 0);
 	}
 	return host;
 }
 
-TestHost *test_host(Pool *pool, PoolDevice *device, TestLink link)
+static TestHost *connect_host(Pool *pool, PoolDevice *device, TestLink link, uint8_t session)
 {
 	g_autoptr(GError) error = NULL;
 	TestHost *host;
@@ -154,11 +155,21 @@ TestHost *test_host(Pool *pool, PoolDevice *device, TestLink link)
 		raw_pair(mem);
 	pool_attach_host(pool, device, vfu[0], mem[0], &error);
 	g_assert_no_error(error);
-	host = test_host_on(vfu[1], mem[1]);
+	host = test_host_on(vfu[1], mem[1], session);
 	host->pool = pool;
 	host->device = device;
 	pool_barrier(pool);
 	return host;
+}
+
+TestHost *test_host(Pool *pool, PoolDevice *device, TestLink link)
+{
+	return connect_host(pool, device, link, 0);
+}
+
+TestHost *test_host_session(Pool *pool, PoolDevice *device, uint8_t session)
+{
+	return connect_host(pool, device, LINK_RAW, session);
 }
 
 void test_host_relink(TestHost *host, const MemLinkHeld *held, uint32_t n_held)

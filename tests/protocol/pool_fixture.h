@@ -59,8 +59,10 @@ typedef enum TestLink {
 
 /* Connects; with a link also says hello. */
 TestHost *test_host(Pool *pool, PoolDevice *device, TestLink link);
+/* The same with a memory link, and a session's name for its hello. */
+TestHost *test_host_session(Pool *pool, PoolDevice *device, uint8_t session);
 /* The host side of sockets that somebody attaches; mem_fd -1 = none. */
-TestHost *test_host_on(int vfu_fd, int mem_fd);
+TestHost *test_host_on(int vfu_fd, int mem_fd, uint8_t session);
 /* A second memory link for the same session, which must have none now; HELD as in hello. */
 void test_host_relink(TestHost *host, const MemLinkHeld *held, uint32_t n_held);
 /* Closes the link; the vfio-user session goes on. Returns when the pool has noticed. */

@@ -38,7 +38,8 @@ MemLinkWelcomeStatus link_peer_try_hello(LinkPeer *peer, const MemLinkHeld *held
 	MemLinkWelcomeMessage *welcome;
 	g_autoptr(LinkMessage) message = NULL;
 
-	raw_hello(peer->fd, UINT32_MAX, n_held);
+	raw_put(peer->fd, MEM_LINK_HELLO, 0, 0,
+		ARRAY(MEM_LINK_VERSION | (uint64_t)UINT32_MAX << 32, n_held, peer->session, 0), 4);
 	if (n_held > 0)
 		raw_put(peer->fd, MEM_LINK_HELD, n_held, 0, (const uint64_t *)(const void *)held,
 			n_held * sizeof(*held) / 8);

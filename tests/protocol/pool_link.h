@@ -32,6 +32,7 @@ typedef struct LinkMessage {
 
 typedef struct LinkPeer {
 	int fd;
+	uint8_t session;     /* first byte of the session's name, the others are 0 */
 	GArray *maps;        /* LinkMap */
 	unsigned n_seen[32]; /* messages taken, by type */
 	MemLinkDecoderEntry decoders[MEM_LINK_MAX_DECODERS];

@@ -231,7 +231,7 @@ static TestChild first_tenant(Pool *pool, PoolDevice *device)
 }
 
 /* A host connects as soon as the one before it is gone, which takes the pool a moment to see. */
-static TestHost *next_host(Pool *pool, PoolDevice *device)
+static void wait_until_free(Pool *pool, PoolDevice *device)
 {
 	gint64 give_up = g_get_monotonic_time() + WAIT_MS * (gint64)1000;
 
@@ -249,6 +249,11 @@ static TestHost *next_host(Pool *pool, PoolDevice *device)
 	/* The probe's own end has to be seen too. */
 	for (unsigned i = 0; i < 4; i++)
 		pool_barrier(pool);
+}
+
+static TestHost *next_host(Pool *pool, PoolDevice *device)
+{
+	wait_until_free(pool, device);
 	return test_host(pool, device, LINK_RAW);
 }
 
@@ -331,6 +336,35 @@ static void test_first_stays(void)
 	settle_for_maps(second, N + 1);
 	g_assert_cmphex(first_byte(second, accepted[2].dpa), ==, 0x77);
 	g_assert_cmphex(first_byte(second, 0), ==, 0);
+}
+
+/* A process may have one session after another; only the same one finds its ram again. */
+static void test_one_process(void)
+{
+	static const struct {
+		uint8_t session, sees;
+	} rows[] = { { 1, 0 }, { 1, 0x55 }, { 2, 0 }, { 2, 0x55 }, { 1, 0 } };
+	g_autoptr(Pool) pool = test_pool();
+	PoolDevice *device = make_device(pool, "dev0");
+	DcRange first = accepted[0];
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		TestHost *host;
+
+		wait_until_free(pool, device);
+		host = test_host_session(pool, device, rows[i].session);
+		settle_for_maps(host, i == 0 ? 1 : 2);
+		g_assert_cmphex(first_byte(host, 0), ==, rows[i].sees);
+		scribble(host, 0, 0x55);
+		if (i == 0) {
+			test_offer(host, HELD, offered, 1);
+			g_assert_cmphex(host_accept(host, &first, 1), ==, CXL_RC_SUCCESS);
+			scribble(host, first.dpa, 0x56);
+		}
+		/* What is accepted stays whoever comes. */
+		g_assert_cmphex(first_byte(host, first.dpa), ==, 0x56);
+		test_host_free(host);
+	}
 }
 
 /* ---- the mailbox's payload ---- */
@@ -517,6 +551,7 @@ int main(int argc, char **argv)
 	g_test_add_func(P "conventional-reset", test_conventional);
 	g_test_add_func(P "first-dies", test_first_dies);
 	g_test_add_func(P "first-stays", test_first_stays);
+	g_test_add_func(P "one-process", test_one_process);
 	g_test_add_func(P "former-payload", test_former_payload);
 	g_test_add_func(P "resume", test_resume);
 	g_test_add_func(P "resume-nonsense", test_resume_nonsense);
