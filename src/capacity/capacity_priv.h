@@ -362,7 +362,15 @@ void effect_confirm_serial(DcDevice *dev, uint64_t serial);
 void effect_free(Effect *effect);
 /* A host is back: what it does not hold is confirmed, the rest is asked again. CLAIMED gets
  * what of HELD is being revoked. */
-void effect_resume(DcDevice *dev, const DcHeldMap *held, size_t n_held, GArray *ret_claimed);
+void effect_resume(DcDevice *dev, const GArray *held, GArray *ret_claimed);
+
+/* ---- held.c: what a host says it holds, which may be any nonsense ---- */
+/* DcHeldMap by map and DPA, those of one map disjoint. Caller owns the array. */
+GArray *held_sort(const DcHeldMap *held, size_t n_held);
+/* The first of this map that ends above DPA; if there is none, one of another map or the end. */
+guint held_search(const GArray *held, uint64_t map_id, uint64_t dpa);
+/* The parts of HELD outside COVERED (DcMapPart, sorted here). Caller owns the array. */
+GArray *held_outside(const GArray *held, GArray *covered);
 
 /* ---- respond.c: 4802h ---- */
 void accept_abort(Accept *accept, enum cxl_rc rc); /* its command is over: roll back */

@@ -99,8 +99,8 @@ void effect_let_go(DcDevice *dev, bool drop, GArray *parts, void (*done)(void *,
 {
 	Effect *effect;
 
-	if (parts->len == 0 || !dc_device_owes_maps(dev) ||
-	    (!drop && dev->cap->ops.faults & CAPACITY_FAULT_REVOKE_SKIPPED)) {
+	/* Also of a host that has no link now: its process may have had one and map what it got. */
+	if (parts->len == 0 || (!drop && dev->cap->ops.faults & CAPACITY_FAULT_REVOKE_SKIPPED)) {
 		g_array_unref(parts);
 		queue_done(dev, done, context, true);
 		return;
@@ -171,59 +171,35 @@ void effect_confirm_serial(DcDevice *dev, uint64_t serial)
 
 /* ---- a host comes back and says what it holds ---- */
 
-static int compare_held(gconstpointer a, gconstpointer b)
-{
-	const DcHeldMap *x = a, *y = b;
-
-	if (x->map_id != y->map_id)
-		return x->map_id < y->map_id ? -1 : 1;
-	return (x->dpa > y->dpa) - (x->dpa < y->dpa);
-}
-
-/* The parts of PARTS that are in HELD (sorted by map id), as they are to be revoked. */
+/* The parts of PARTS that are in HELD, as they are to be revoked. */
 static GArray *still_held(const GArray *parts, const GArray *held)
 {
 	GArray *ret = g_array_new(FALSE, FALSE, sizeof(DcMapPart));
 
 	for (guint i = 0; i < parts->len; i++) {
 		const DcMapPart *part = &g_array_index(parts, DcMapPart, i);
-		guint lo = 0, hi = held->len;
 
-		while (lo < hi) {
-			guint mid = lo + (hi - lo) / 2;
-
-			if (g_array_index(held, DcHeldMap, mid).map_id < part->map_id)
-				lo = mid + 1;
-			else
-				hi = mid;
-		}
-		for (; lo < held->len; lo++) {
-			const DcHeldMap *map = &g_array_index(held, DcHeldMap, lo);
+		for (guint at = held_search(held, part->map_id, part->dpa); at < held->len; at++) {
+			const DcHeldMap *map = &g_array_index(held, DcHeldMap, at);
 			uint64_t start = MAX(map->dpa, part->dpa);
 			uint64_t end = MIN(map->dpa + map->len, part->dpa + part->len);
 			DcMapPart again = { part->map_id, start, end - start };
 
-			if (map->map_id != part->map_id)
+			if (map->map_id != part->map_id || start >= end)
 				break;
-			if (start < end)
-				g_array_append_val(ret, again);
+			g_array_append_val(ret, again);
 		}
 	}
 	return ret;
 }
 
-void effect_resume(DcDevice *dev, const DcHeldMap *held, size_t n_held, GArray *ret_claimed)
+void effect_resume(DcDevice *dev, const GArray *held, GArray *ret_claimed)
 {
 	g_autoptr(GArray) open = letting_go(dev, dev->host.serial);
-	g_autoptr(GArray)
-		sorted = g_array_sized_new(FALSE, FALSE, sizeof(DcHeldMap), (guint)n_held);
 
-	if (n_held > 0)
-		g_array_append_vals(sorted, held, (guint)n_held);
-	g_array_sort(sorted, compare_held);
 	for (guint i = 0; i < open->len; i++) {
 		Effect *effect = effect_of(dev, open, i);
-		GArray *parts = still_held(effect->parts, sorted);
+		GArray *parts = still_held(effect->parts, held);
 
 		if (parts->len > 0) {
 			g_array_append_vals(ret_claimed, parts->data, parts->len);

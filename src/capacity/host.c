@@ -50,7 +50,9 @@ static void sync_block_gone(void *context, bool ok)
 	DcDevice *dev = context;
 
 	dev->n_sync_blocks--;
-	sync_later(dev);
+	/* After a failure its own time is waited for, or a host that refuses would keep us busy. */
+	if (dev->sync_retry_us == NEVER)
+		sync_later(dev);
 }
 
 /* Lets go of maps before the next sync may start. Owns PARTS. */
@@ -236,45 +238,26 @@ void sync_later(DcDevice *dev)
 
 /* ---- what a host that comes back holds ---- */
 
-static void revoke_unclaimed(GArray *parts, const GArray *claimed, DcMapPart part)
+typedef struct Resume {
+	GArray *held;    /* DcHeldMap, sorted */
+	GArray *covered; /* DcMapPart: what of it is not to be revoked (again) */
+} Resume;
+
+/* One that the host holds whole, of the present contents, needs nothing. */
+static void match_held(Extent *extent, void *opaque)
 {
-	for (guint i = 0; i < claimed->len && part.len > 0; i++) {
-		const DcMapPart *other = &g_array_index(claimed, DcMapPart, i);
-		uint64_t start = MAX(part.dpa, other->dpa);
-		uint64_t end = MIN(part.dpa + part.len, other->dpa + other->len);
-		DcMapPart above = { part.map_id, end, part.dpa + part.len - end };
+	Resume *resume = opaque;
+	DcMapPart part = { extent->map_id, extent->dpa, extent->len };
+	guint at = held_search(resume->held, extent->map_id, extent->dpa);
+	const DcHeldMap *held = &g_array_index(resume->held, DcHeldMap, at);
 
-		if (other->map_id != part.map_id || start >= end)
-			continue;
-		if (above.len > 0)
-			revoke_unclaimed(parts, claimed, above);
-		part.len = start - part.dpa;
-	}
-	if (part.len > 0)
-		g_array_append_val(parts, part);
-}
-
-static void match_held(DcDevice *dev, const DcHeldMap *held, const GArray *claimed, GArray *parts)
-{
-	uint64_t dpa = held->dpa, end;
-
-	if (held->len == 0 || __builtin_add_overflow(held->dpa, held->len, &end))
+	if (extent->map_state == MAP_NONE || at == resume->held->len ||
+	    held->map_id != extent->map_id || held->dpa > extent->dpa ||
+	    held->dpa + held->len < extent_end(extent) ||
+	    held->incarnation != extent->offer->mem->incarnation)
 		return;
-	while (dpa < end) {
-		Extent *extent = find_mappable(dev, dpa, end - dpa);
-		uint64_t stop = extent ? MIN(end, extent_end(extent)) : end;
-		DcMapPart part = { held->map_id, dpa, stop - dpa };
-
-		if (extent && extent->map_id == held->map_id && extent->map_state != MAP_NONE &&
-		    extent->dpa >= held->dpa && extent_end(extent) <= end &&
-		    extent->offer->mem->incarnation == held->incarnation) {
-			extent->held = true;
-			part.len = extent->dpa > dpa ? extent->dpa - dpa : 0;
-		}
-		if (part.len > 0)
-			revoke_unclaimed(parts, claimed, part);
-		dpa = stop;
-	}
+	extent->held = true;
+	g_array_append_val(resume->covered, part);
 }
 
 static void settle_held(Extent *extent, void *opaque)
@@ -290,13 +273,15 @@ static void settle_held(Extent *extent, void *opaque)
 
 static void resume(DcDevice *dev, const DcHeldMap *held, size_t n_held)
 {
-	g_autoptr(GArray) claimed = g_array_new(FALSE, FALSE, sizeof(DcMapPart));
-	GArray *parts = g_array_new(FALSE, FALSE, sizeof(DcMapPart));
+	g_autoptr(GArray) sorted = held_sort(held, n_held);
+	g_autoptr(GArray) covered = g_array_new(FALSE, FALSE, sizeof(DcMapPart));
+	Resume match = { .held = sorted, .covered = covered };
+	GArray *parts;
 
-	effect_resume(dev, held, n_held, claimed);
-	for (size_t i = 0; i < n_held; i++)
-		match_held(dev, &held[i], claimed, parts);
+	effect_resume(dev, sorted, covered);
+	foreach_mappable(dev, match_held, &match);
 	foreach_mappable(dev, settle_held, NULL);
+	parts = held_outside(sorted, covered);
 	if (parts->len > 0)
 		sync_let_go(dev, false, parts);
 	else
