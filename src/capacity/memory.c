@@ -325,13 +325,27 @@ static void make_ready(Backend *mem)
 		delivery_unblock_offer(mem->offers->pdata[i]);
 }
 
-static uint64_t sanitize_len(const Backend *mem)
+static int compare_pieces(gconstpointer a, gconstpointer b)
 {
-	uint64_t len = 0;
+	const DpaPiece *x = a, *y = b;
 
-	for (guint i = 0; i < mem->sanitize->len; i++)
-		len += g_array_index(mem->sanitize, DpaPiece, i).len;
-	return len;
+	return (x->dpa > y->dpa) - (x->dpa < y->dpa);
+}
+
+/* Several users of shared memory may each have asked for the same bytes. */
+static bool is_all_sanitized(const Backend *mem)
+{
+	uint64_t end = 0;
+
+	g_array_sort(mem->sanitize, compare_pieces);
+	for (guint i = 0; i < mem->sanitize->len; i++) {
+		const DpaPiece *piece = &g_array_index(mem->sanitize, DpaPiece, i);
+
+		if (piece->dpa > end)
+			break;
+		end = MAX(end, piece->dpa + piece->len);
+	}
+	return end >= mem->size;
 }
 
 static void start_whole(Backend *mem, WipeKind kind, GArray *ranges)
@@ -343,7 +357,7 @@ static void start_whole(Backend *mem, WipeKind kind, GArray *ranges)
 /* No host should reach it any more; the file's kind says who still could. */
 static void settle_whole(Backend *mem)
 {
-	bool whole = mem->wipes || sanitize_len(mem) >= mem->size;
+	bool whole = mem->wipes || is_all_sanitized(mem);
 	bool held = is_held_by_others(mem, 0);
 
 	if (!mem->dirty) {
@@ -356,8 +370,8 @@ static void settle_whole(Backend *mem)
 	} else if (whole) {
 		start_whole(mem, WIPE_WHOLE, NULL);
 	} else if (mem->sanitize->len > 0) {
-		start_whole(mem, WIPE_SOME, mem->sanitize);
-		mem->sanitize = g_array_new(FALSE, FALSE, sizeof(DpaPiece));
+		/* A copy: should it fail, they are still to be wiped. */
+		start_whole(mem, WIPE_SOME, g_array_copy(mem->sanitize));
 	} else {
 		make_ready(mem);
 	}
@@ -396,12 +410,11 @@ static void whole_done(Backend *mem, WipeKind kind, MemFile *fresh, int result)
 		quarantine(mem);
 		return;
 	}
-	if (kind == WIPE_WHOLE) {
+	g_array_set_size(mem->sanitize, 0);
+	if (kind == WIPE_WHOLE)
 		backend_renew(mem, fresh);
-		g_array_set_size(mem->sanitize, 0);
-	} else if (kind == WIPE_DROP) {
+	else if (kind == WIPE_DROP)
 		mem->dirty = false; /* nobody will ever use this file again */
-	}
 	make_ready(mem);
 }
 
@@ -441,6 +454,17 @@ static void try_again(Backend *mem)
 		sync_later(mem->static_dev);
 }
 
+static bool has_gone_holder(const Backend *mem)
+{
+	for (guint i = 0; i < mem->holders->len; i++) {
+		const Holder *holder = &g_array_index(mem->holders, Holder, i);
+
+		if (holder->gone && !holder->wiped)
+			return true;
+	}
+	return false;
+}
+
 void memory_host_gone(Backend *mem, uint64_t serial)
 {
 	for (guint i = 0; i < mem->holders->len; i++) {
@@ -448,10 +472,12 @@ void memory_host_gone(Backend *mem, uint64_t serial)
 
 		if (holder->serial != serial)
 			continue;
-		holder->gone = true;
-		/* Kept memory is meant to show what its former hosts wrote. */
-		if (holder->wiped || !mem->wipes)
+		/* Kept memory is meant to show what its former hosts wrote; elsewhere one of those
+		 * that left something stands for all, however many hosts come and go. */
+		if (holder->wiped || !mem->wipes || has_gone_holder(mem))
 			g_array_remove_index_fast(mem->holders, i);
+		else
+			holder->gone = true;
 		try_again(mem);
 		return;
 	}
@@ -476,6 +502,11 @@ void memory_renew_static(Backend *mem)
 {
 	if (!mem->dirty)
 		return;
+	/* No operator names it to reclaim it: each new session tries again. */
+	if (mem->state == MEMORY_QUARANTINED) {
+		mem->state = MEMORY_READY;
+		mem->wipe_failed = false;
+	}
 	mem->renew_wanted = true;
 	memory_settle_later(mem);
 }
