@@ -166,6 +166,7 @@ static void withdraw_records(Capacity *cap, const Work *work)
 	DcDevice *dev = work->object;
 
 	dev->ops.log_withdraw(dev->opaque, work->number);
+	delivery_unblock(dev, OFFER_BLOCK_ROOM);
 }
 
 void delivery_withdraw_records(DcDevice *dev, uint64_t cookie)
@@ -177,10 +178,12 @@ void delivery_drop_records(Offer *offer)
 {
 	DcDevice *dev = offer->dev;
 
-	if (offer->has_room)
+	if (offer->has_room) {
 		dev->ops.log_unreserve(dev->opaque, offer->extents->len);
-	else if (offer->state != OFFER_QUEUED && offer->n_read < offer->n_records)
+		delivery_unblock(dev, OFFER_BLOCK_ROOM);
+	} else if (offer->state != OFFER_QUEUED && offer->n_read < offer->n_records) {
 		delivery_withdraw_records(dev, offer->id);
+	}
 	offer->has_room = false;
 }
 
@@ -194,6 +197,8 @@ void delivery_requeue_all(DcDevice *dev)
 		for (guint i = 0; i < offer->extents->len; i++)
 			extent_set_state(offer->extents->pdata[i], EXTENT_QUEUED);
 		move_to(offer, OFFER_QUEUED, OFFER_BLOCK_LIST);
+		/* The log has just been emptied: what an offer was promised it gets back. */
+		take_room(offer);
 	}
 	while ((offer = g_queue_peek_head(&dev->queued)))
 		move_to(offer, OFFER_QUEUED, OFFER_BLOCK_LIST);
