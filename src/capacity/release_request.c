@@ -39,6 +39,7 @@ struct Request {
 	uint64_t backoff_us;
 	GSequenceIter *due; /* in dev->due_requests */
 	GList link;         /* in dev->finished_requests */
+	GArray *forced;     /* DcEvent: have their room in the log, wait for the journal */
 };
 
 static int compare_dpa(gconstpointer a, gconstpointer b, gpointer opaque)
@@ -203,20 +204,37 @@ bool requests_note_released(DcDevice *dev, uint64_t dpa, uint64_t len)
 	return sanitize;
 }
 
+static void post_events(DcDevice *dev, GArray *events)
+{
+	for (guint i = 0; i < events->len; i++)
+		dev->ops.log_post(dev->opaque, &g_array_index(events, DcEvent, i));
+}
+
+static void post_forced(Capacity *cap, const Work *work)
+{
+	post_events(work->object, work->opaque);
+	g_array_unref(work->opaque);
+}
+
 void request_forced_done(DcDevice *dev, Request *request, bool ok)
 {
+	Work work = { .run = post_forced, .object = dev, .opaque = request->forced };
+
+	if (request->forced && ok) {
+		request->n_in_log = request->forced->len;
+		capacity_queue_work(dev->cap, &work);
+	} else if (request->forced) {
+		dev->ops.log_unreserve(dev->opaque, request->forced->len);
+		delivery_unblock(dev, OFFER_BLOCK_ROOM);
+		g_array_unref(request->forced);
+	}
+	request->forced = NULL;
 	if (ok)
 		request->len = 0;
 	finish(request, ok ? RELEASE_FORCED : RELEASE_FAILED);
 }
 
 /* ---- records ---- */
-
-static void post_events(DcDevice *dev, GArray *events)
-{
-	for (guint i = 0; i < events->len; i++)
-		dev->ops.log_post(dev->opaque, &g_array_index(events, DcEvent, i));
-}
 
 static GArray *make_events(Request *request, guint n, DcEventType type)
 {
@@ -362,9 +380,10 @@ static Request *request_new(const ReleasePlan *plan)
 	request->len = plan->len;
 	request->round = 1;
 	request->created_us = capacity_now_us(dev->cap);
-	request->timeout_us = plan->request->timeout_us
-				      ? request->created_us + plan->request->timeout_us
-				      : NEVER;
+	if (plan->request->timeout_us == 0 ||
+	    __builtin_add_overflow(request->created_us, plan->request->timeout_us,
+				   &request->timeout_us))
+		request->timeout_us = NEVER;
 	request->resend_us = NEVER;
 	request->backoff_us = RETRY_MIN_US;
 	request->link.data = request;
@@ -390,12 +409,6 @@ static void ask(Request *request, const ReleasePlan *plan)
 	capacity_queue(dev->cap, post, dev, request->id);
 }
 
-static void post_forced(Capacity *cap, const Work *work)
-{
-	post_events(work->object, work->opaque);
-	g_array_unref(work->opaque);
-}
-
 /* The host is told if its log has room; it is not asked. */
 static void force(Request *request, const ReleasePlan *plan)
 {
@@ -407,30 +420,25 @@ static void force(Request *request, const ReleasePlan *plan)
 		.request = request,
 	};
 
-	if (n <= dev->config.max_chain && dev->ops.log_reserve(dev->opaque, n)) {
-		GArray *events = g_array_sized_new(FALSE, FALSE, sizeof(DcEvent), n);
-		Work work = { .run = post_forced, .object = dev, .opaque = events };
+	if (dev->ops.log_reserve(dev->opaque, n))
+		request->forced = g_array_sized_new(FALSE, FALSE, sizeof(DcEvent), n);
+	for (guint i = 0; request->forced && i < n; i++) {
+		const Extent *extent = plan->extents->pdata[i];
+		const DcRange *range = &g_array_index(plan->ranges, DcRange, i);
+		DcEvent event = {
+			.cookie = request->id,
+			.type = DC_EVENT_FORCED_RELEASE,
+			.region = extent->region,
+			.more = i + 1 < n && (i + 1) % dev->config.max_chain != 0,
+			.dpa = range->dpa,
+			.len = range->len,
+			.tag = extent->offer->tag,
+			.shared_seq = extent->shared_seq,
+		};
 
-		for (guint i = 0; i < n; i++) {
-			const Extent *extent = plan->extents->pdata[i];
-			const DcRange *range = &g_array_index(plan->ranges, DcRange, i);
-			DcEvent event = {
-				.cookie = request->id,
-				.type = DC_EVENT_FORCED_RELEASE,
-				.region = extent->region,
-				.more = i + 1 < n,
-				.dpa = range->dpa,
-				.len = range->len,
-				.tag = extent->offer->tag,
-				.shared_seq = extent->shared_seq,
-			};
-
-			dc_device_limits(dev, &(uint32_t){ 0 }, &event.available_extents,
-					 &(uint32_t){ 0 }, &event.available_tags);
-			g_array_append_val(events, event);
-		}
-		request->n_in_log = n;
-		capacity_queue_work(dev->cap, &work);
+		dc_device_limits(dev, &(uint32_t){ 0 }, &event.available_extents, &(uint32_t){ 0 },
+				 &event.available_tags);
+		g_array_append_val(request->forced, event);
 	}
 	release_start(dev, plan->ranges, &options);
 }
