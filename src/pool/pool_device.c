@@ -217,8 +217,6 @@ static void vfu_region_info(void *opaque, unsigned index, VfuRegion *ret)
 	if (index == DEVICE_BAR_REGS && device_peek_payload_fd(device->endpoint) >= 0) {
 		uint64_t offset = device_payload_offset(device->endpoint);
 
-		/* A client maps at fd_offset + sparse offset, so the file begins earlier than its
-		 * data; the server shifts it. */
 		ret->fd = device_peek_payload_fd(device->endpoint);
 		ret->n_sparse = 1;
 		ret->sparse[0].offset = offset;
