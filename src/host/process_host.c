@@ -25,6 +25,7 @@
 #define REQUEST_MS   5000u
 #define SPIN_US      50u
 #define MAX_VECTORS  16u
+#define MAX_COMMITS  5u /* a device gives us 15 ms for each, which a busy machine may miss */
 /* Each piece of a map takes up to three of the process's mappings, of which the kernel allows
  * 65530 unless told otherwise: one in the window, one for slow accesses, one all-ones beside it. */
 #define MAX_MAPS 20000u
@@ -471,11 +472,11 @@ static bool program(ProcessHost *host, HostPort *port, uint64_t dpa, uint64_t le
 {
 	CxlRegionSpec spec = { .memdevs = &port->memdev, .n_memdevs = 1, .dpa = dpa, .len = len };
 	CxlRegion *region;
+	int rc = len ? -EIO : 0;
 
-	if (!len)
-		return true;
-	return !cxl_driver_program(host->driver, &spec, &region) ||
-	       driver_failed(host, port->port, "cannot program decoders", error);
+	for (unsigned i = 0; rc == -EIO && i < MAX_COMMITS; i++)
+		rc = cxl_driver_program(host->driver, &spec, &region);
+	return rc >= 0 || driver_failed(host, port->port, "cannot program decoders", error);
 }
 
 /* One decoder for each partition and region, in ascending order of DPA, as endpoints ask for. */

@@ -305,6 +305,26 @@ CxlDriver *host_driver(HostEnd *host)
 	return process_host_peek_driver(host->process);
 }
 
+CxlRegion *host_program(HostEnd *host, const CxlRegionSpec *spec)
+{
+	CxlRegion *region = NULL;
+	int rc = -EIO;
+
+	for (unsigned i = 0; rc == -EIO && i < 10; i++)
+		rc = cxl_driver_program(host_driver(host), spec, &region);
+	host_assert_ok(host, rc);
+	return region;
+}
+
+void host_unprogram(HostEnd *host, CxlRegion *region)
+{
+	int rc = -ETIMEDOUT;
+
+	for (unsigned i = 0; rc == -ETIMEDOUT && i < 10; i++)
+		rc = cxl_driver_unprogram(host_driver(host), region);
+	host_assert_ok(host, rc);
+}
+
 void host_assert_ok(HostEnd *host, int rc)
 {
 	if (rc < 0)

@@ -90,6 +90,9 @@ HostEnd *host_end_new_with(Pool *pool, PoolDevice *const *devices, unsigned n,
 void host_end_free(HostEnd *host);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostEnd, host_end_free)
 CxlDriver *host_driver(HostEnd *host);
+/* Commits the decoders; a busy machine may miss the time a device gives for it: tries again. */
+CxlRegion *host_program(HostEnd *host, const CxlRegionSpec *spec);
+void host_unprogram(HostEnd *host, CxlRegion *region);
 /* Fails the test with the driver's error if RC < 0. */
 void host_assert_ok(HostEnd *host, int rc);
 bool host_log_has(const HostEnd *host, const char *text);

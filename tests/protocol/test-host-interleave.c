@@ -30,7 +30,7 @@ static void take_decoders_back(HostEnd *host)
 		regions[n++] = region;
 	}
 	while (n-- > 0)
-		host_assert_ok(host, cxl_driver_unprogram(host_driver(host), regions[n]));
+		host_unprogram(host, regions[n]);
 }
 
 static void program(Set *set, uint64_t dpa, uint64_t len)
@@ -43,13 +43,11 @@ static void program(Set *set, uint64_t dpa, uint64_t len)
 		.len = len,
 		.granularity = set->granularity,
 	};
-	CxlRegion *region;
 
 	/* In any order: where each hangs decides its position. */
 	for (unsigned i = 0; i < set->ways; i++)
 		memdevs[i] = set->host->ports[set->ways - 1 - i].memdev;
-	host_assert_ok(set->host, cxl_driver_program(host_driver(set->host), &spec, &region));
-	set->region = cxl_region_info(region);
+	set->region = cxl_region_info(host_program(set->host, &spec));
 	g_assert_cmpuint(set->region->ways, ==, set->ways);
 	g_assert_cmpuint(set->region->granularity, ==, set->granularity);
 	g_assert_cmpuint(set->region->len, ==, len * set->ways);
@@ -369,8 +367,7 @@ static void test_three(void)
 	for (unsigned i = 0; i < 3; i++) {
 		spec.n_memdevs = 1;
 		spec.memdevs = &memdevs[i];
-		host_assert_ok(set.host, cxl_driver_program(host_driver(set.host), &spec, &region));
-		hpas[i] = cxl_region_info(region)->hpa;
+		hpas[i] = cxl_region_info(host_program(set.host, &spec))->hpa;
 		g_assert_cmphex(hpas[i], ==, hpas[0] + i * RAM_LEN);
 	}
 	host_end_free(set.host);

@@ -121,16 +121,14 @@ static void program(Model *model, unsigned device)
 		.len = REGION_LEN,
 	};
 
-	host_assert_ok(model->host, cxl_driver_program(host_driver(model->host), &spec,
-						       &model->regions[device]));
+	model->regions[device] = host_program(model->host, &spec);
 	g_assert_cmphex(cxl_region_info(model->regions[device])->hpa, ==, model->hpa[device]);
 	model->programmed[device] = true;
 }
 
 static void unprogram(Model *model, unsigned device)
 {
-	host_assert_ok(model->host,
-		       cxl_driver_unprogram(host_driver(model->host), model->regions[device]));
+	host_unprogram(model->host, model->regions[device]);
 	model->programmed[device] = false;
 }
 
