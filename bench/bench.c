@@ -31,9 +31,9 @@ void bench_report(const char *name, double value, const char *unit, BenchTarget 
 {
 	gboolean met = kind == BENCH_AT_MOST ? value <= target : value >= target;
 
-	printf("{\"name\": \"%s\", \"value\": %.4f, \"unit\": \"%s\", \"target\": \"%s %.4g\", "
-	       "\"met\": %s}\n",
-	       name, value, unit, kind == BENCH_AT_MOST ? "<=" : ">=", target,
-	       met ? "true" : "false");
+	printf("{\"name\": \"%s\", \"value\": %.4f, \"unit\": \"%s\", \"target\": %.4g, "
+	       "\"met\": %s, \"better\": \"%s\"}\n",
+	       name, value, unit, target, met ? "true" : "false",
+	       kind == BENCH_AT_MOST ? "less" : "more");
 	fflush(stdout);
 }

@@ -13,7 +13,7 @@ typedef enum BenchTarget {
 
 uint64_t bench_now_ns(void);
 double bench_median(double *values, size_t n); /* sorts VALUES; N >= 1 */
-/* {"name", "value", "unit", "target", "met"} */
+/* {"name", "value", "unit", "target", "met", "better": "less" or "more"} */
 void bench_report(const char *name, double value, const char *unit, BenchTarget kind,
 		  double target);
 
