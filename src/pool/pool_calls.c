@@ -98,32 +98,46 @@ typedef struct DeviceCall {
 	bool ok;
 } DeviceCall;
 
-static void run_add_device(Pool *pool, void *user_data)
+static void run_new_device(Pool *pool, void *user_data)
 {
 	DeviceCall *call = user_data;
 
 	call->device = pool_device_new(pool, call->config, call->error);
-	if (call->device)
+}
+
+static void run_start_device(Pool *pool, void *user_data)
+{
+	DeviceCall *call = user_data;
+
+	call->ok = call->ok && pool_device_start(call->device, call->config, call->error);
+	if (call->ok)
 		g_ptr_array_add(pool->devices, call->device);
+	else
+		pool_device_remove(call->device, NULL);
 }
 
 PoolDevice *pool_add_device(Pool *pool, const PoolDeviceConfig *config, GError **error)
 {
 	DeviceCall call = { .config = config, .error = error };
 
-	pool_call(pool, run_add_device, &call);
-	return call.device;
+	pool_call(pool, run_new_device, &call);
+	if (!call.device)
+		return NULL;
+	call.ok = pool_device_open(call.device, config, error);
+	pool_call(pool, run_start_device, &call);
+	if (call.ok)
+		return call.device;
+	pool_device_free(call.device);
+	return NULL;
 }
 
 static void run_remove_device(Pool *pool, void *user_data)
 {
 	DeviceCall *call = user_data;
 
-	call->ok = capacity_remove_device(pool->capacity, call->device->dc, call->error);
-	if (!call->ok)
-		return;
-	g_ptr_array_remove(pool->devices, call->device);
-	pool_device_free(call->device);
+	call->ok = pool_device_remove(call->device, call->error);
+	if (call->ok)
+		g_ptr_array_remove(pool->devices, call->device);
 }
 
 bool pool_remove_device(Pool *pool, PoolDevice *device, GError **error)
@@ -131,17 +145,23 @@ bool pool_remove_device(Pool *pool, PoolDevice *device, GError **error)
 	DeviceCall call = { .device = device, .error = error };
 
 	pool_call(pool, run_remove_device, &call);
+	if (call.ok)
+		pool_device_free(device);
 	return call.ok;
 }
 
 static void run_attach(Pool *pool, void *user_data)
 {
 	DeviceCall *call = user_data;
+	bool with_vfu = call->vfu_fd >= 0;
 
-	call->ok = call->vfu_fd < 0 ||
-		   vfu_server_attach(call->device->vfu, fd_steal(&call->vfu_fd));
-	if (call->ok && call->mem_fd >= 0)
+	call->ok = !with_vfu || vfu_server_attach(call->device->vfu, fd_steal(&call->vfu_fd));
+	if (call->ok && call->mem_fd >= 0) {
 		call->ok = mem_link_server_attach(call->device->link, fd_steal(&call->mem_fd));
+		/* Both or none. */
+		if (!call->ok && with_vfu)
+			vfu_server_disconnect(call->device->vfu);
+	}
 	if (!call->ok)
 		g_set_error(call->error, CAPACITY_ERROR, CAPACITY_ERROR_BUSY,
 			    "device %s has a host already: a device has one at a time",

@@ -155,7 +155,9 @@ static void endpoint_irq(void *opaque, unsigned vector)
 {
 	PoolDevice *device = opaque;
 
-	vfu_server_irq(device->vfu, VFU_IRQ_MSIX, vector);
+	/* Closing its connection ends commands, and each of these may raise one. */
+	if (device->vfu)
+		vfu_server_irq(device->vfu, VFU_IRQ_MSIX, vector);
 }
 
 static void endpoint_decoder(void *opaque, uint64_t req, const HdmDecoder *decoder)
@@ -338,11 +340,12 @@ static void resend_decoders(PoolDevice *device)
 static bool link_hello(void *opaque, const MemLinkHello *hello, const MemLinkPeer *peer)
 {
 	PoolDevice *device = opaque;
-	PoolHost *host = pool_host_get(device->pool, peer->pid, peer->uid);
+	PoolHost *host = pool_host_find(device->pool, peer->pid);
 	g_autofree DcHeldMap *held = NULL;
 	DcHost dc_host = { .max_maps = hello->max_maps };
 
-	/* Only the process that drives the registers may hold the memory. */
+	/* Only the process that drives the registers may hold the memory. Others are not even kept
+	 * in mind: each would cost a descriptor for as long as it lives. */
 	if (!host || host->serial != device->host)
 		return false;
 	held = g_new(DcHeldMap, hello->n_held);
@@ -372,7 +375,7 @@ static void link_done(void *opaque, uint64_t req, bool ok)
 
 	if (req & 1)
 		device_decoder_done(device->endpoint, req >> 1, ok);
-	else
+	else if (device->dc)
 		dc_device_effect_done(device->dc, req >> 1, ok);
 }
 
@@ -394,39 +397,32 @@ static const MemLinkServerOps link_ops = {
 
 /* ---- life ---- */
 
-static bool add_static(PoolDevice *device, const PoolDeviceConfig *config, GError **error)
+static bool open_static(PoolDevice *device, const PoolDeviceConfig *config, GError **error)
 {
 	g_autofree char *ram_name = g_strdup_printf("%s.ram", config->name);
 	g_autofree char *pmem_name = g_strdup_printf("%s.pmem", config->name);
+	BackendConfig ram = {
+		.name = ram_name,
+		.type = BACKEND_MEMFD,
+		.size = config->ram_len,
+	};
+	BackendConfig pmem = {
+		.name = pmem_name,
+		.type = BACKEND_FILE,
+		.size = config->pmem_len,
+		.path = config->pmem_path,
+	};
 
-	if (config->ram_len) {
-		BackendConfig ram = {
-			.name = ram_name,
-			.type = BACKEND_MEMFD,
-			.size = config->ram_len,
-		};
-
+	if (config->ram_len)
 		device->ram = backend_new(&ram, error);
-		if (!device->ram || !dc_device_add_static(device->dc, 0, device->ram, true, error))
-			return false;
-	}
-	if (config->pmem_len) {
-		BackendConfig pmem = {
-			.name = pmem_name,
-			.type = BACKEND_FILE,
-			.size = config->pmem_len,
-			.path = config->pmem_path,
-		};
-
+	if (config->ram_len && !device->ram)
+		return false;
+	if (config->pmem_len)
 		device->pmem = backend_new(&pmem, error);
-		if (!device->pmem ||
-		    !dc_device_add_static(device->dc, config->ram_len, device->pmem, false, error))
-			return false;
-	}
-	return true;
+	return !config->pmem_len || device->pmem;
 }
 
-static bool add_lsa(PoolDevice *device, const PoolDeviceConfig *config, GError **error)
+static bool open_lsa(PoolDevice *device, const PoolDeviceConfig *config, GError **error)
 {
 	MemFileConfig lsa = {
 		.name = "lsa",
@@ -438,6 +434,13 @@ static bool add_lsa(PoolDevice *device, const PoolDeviceConfig *config, GError *
 	if (config->lsa_len)
 		device->lsa = mem_file_new(&lsa, error);
 	return !config->lsa_len || device->lsa;
+}
+
+static bool add_static(PoolDevice *device, const PoolDeviceConfig *config, GError **error)
+{
+	return (!device->ram || dc_device_add_static(device->dc, 0, device->ram, true, error)) &&
+	       (!device->pmem ||
+		dc_device_add_static(device->dc, config->ram_len, device->pmem, false, error));
 }
 
 static bool add_endpoint(PoolDevice *device, const PoolDeviceConfig *config, GError **error)
@@ -471,16 +474,35 @@ PoolDevice *pool_device_new(Pool *pool, const PoolDeviceConfig *config, GError *
 	device->pool = pool;
 	device->name = g_strdup(config->name);
 	device->dc = capacity_add_device(pool->capacity, &dc, &dc_ops, device, error);
-	if (!device->dc || !add_static(device, config, error) || !add_lsa(device, config, error) ||
-	    !add_endpoint(device, config, error)) {
-		if (device->dc)
-			capacity_remove_device(pool->capacity, device->dc, NULL);
-		pool_device_free(device);
-		return NULL;
-	}
-	device->vfu = vfu_server_new(pool->context, &vfu_ops, device);
-	device->link = mem_link_server_new(pool->context, &link_ops, device);
-	return device;
+	if (device->dc)
+		return device;
+	pool_device_free(device);
+	return NULL;
+}
+
+bool pool_device_open(PoolDevice *device, const PoolDeviceConfig *config, GError **error)
+{
+	return open_static(device, config, error) && open_lsa(device, config, error);
+}
+
+bool pool_device_start(PoolDevice *device, const PoolDeviceConfig *config, GError **error)
+{
+	if (!add_static(device, config, error) || !add_endpoint(device, config, error))
+		return false;
+	device->vfu = vfu_server_new(device->pool->context, &vfu_ops, device);
+	device->link = mem_link_server_new(device->pool->context, &link_ops, device);
+	return true;
+}
+
+bool pool_device_remove(PoolDevice *device, GError **error)
+{
+	if (!capacity_remove_device(device->pool->capacity, device->dc, error))
+		return false;
+	/* Its connections end after it: what they would tell it nobody wants to know. */
+	device->dc = NULL;
+	device->attached = false;
+	pool_device_close(device);
+	return true;
 }
 
 void pool_device_close(PoolDevice *device)

@@ -54,6 +54,13 @@ static PoolHost *find_host(Pool *pool, pid_t pid, uint64_t start_time)
 	return NULL;
 }
 
+PoolHost *pool_host_find(Pool *pool, pid_t pid)
+{
+	uint64_t start_time = process_start_time(pid);
+
+	return start_time ? find_host(pool, pid, start_time) : NULL;
+}
+
 PoolHost *pool_host_get(Pool *pool, pid_t pid, uid_t uid)
 {
 	uint64_t start_time = process_start_time(pid);

@@ -53,12 +53,19 @@ void pool_update_timer(Pool *pool);
 
 /* The process PID, made known to the pool; NULL if it has ended already. */
 PoolHost *pool_host_get(Pool *pool, pid_t pid, uid_t uid);
+/* The same if it is known already; else NULL. */
+PoolHost *pool_host_find(Pool *pool, pid_t pid);
 void pool_host_free(PoolHost *host);
 
+/* A device comes in three steps: its name and core on the pool's thread, its files on any other
+ * since that may block, then all the rest. It goes in two: remove on the pool's thread, free. */
 PoolDevice *pool_device_new(Pool *pool, const PoolDeviceConfig *config, GError **error);
+bool pool_device_open(PoolDevice *device, const PoolDeviceConfig *config, GError **error);
+bool pool_device_start(PoolDevice *device, const PoolDeviceConfig *config, GError **error);
+bool pool_device_remove(PoolDevice *device, GError **error);
 /* Ends links and endpoint; nothing calls in or out any more. */
 void pool_device_close(PoolDevice *device);
-/* The core's part must have been removed, or the core freed. */
+/* The core's part must have been removed, or the core freed. May block: memory is given back. */
 void pool_device_free(PoolDevice *device);
 
 #endif
