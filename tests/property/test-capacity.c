@@ -768,7 +768,7 @@ static void run(gconstpointer data)
 {
 	const Run *options = data;
 	uint32_t seed = (uint32_t)env_number("SOFTDCD_SEED", g_test_rand_int());
-	uint64_t n_ops = env_number("SOFTDCD_OPS", 60000);
+	uint64_t n_ops = env_number("SOFTDCD_OPS", 100000);
 	BackendConfig ram_config = { .name = "static", .size = 16 * BLOCK };
 	g_autofree char *dir = g_dir_make_tmp("softdcd-XXXXXX", NULL);
 	Model model = { .rand = g_rand_new_with_seed(seed), .now_us = 1000 };
