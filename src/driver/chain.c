@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RETRY_US           2000000
+#define RETRY_PAUSE_MIN_US 100
+#define RETRY_PAUSE_MAX_US 20000
+
 void offered_clear(OfferedList *list)
 {
 	free(list->items);
@@ -321,6 +325,36 @@ void dc_groups_tell_mapped(CxlDcd *dcd, Group *group)
 	free((void *)view.extents);
 }
 
+/*
+ * 4802h, as long as the device asks to try again: it is still undoing a former response, or making
+ * the memory ready.
+ */
+static int send_response(CxlDcd *dcd, const CxlDpaRange *ranges, uint32_t n)
+{
+	uint64_t end = driver_now_us(dcd->driver) + RETRY_US;
+	uint64_t pause = RETRY_PAUSE_MIN_US;
+	int rc;
+
+	for (;;) {
+		rc = dc_send_ranges(dcd, CXL_OP_ADD_DC_RESPONSE, ranges, n, NULL);
+		if (rc != CXL_RC_RETRY_REQUIRED || driver_now_us(dcd->driver) >= end)
+			return rc;
+		driver_sleep_us(dcd->driver, pause);
+		pause = pause * 2 < RETRY_PAUSE_MAX_US ? pause * 2 : RETRY_PAUSE_MAX_US;
+	}
+}
+
+/* An empty response: the offer that comes first is not wanted. */
+static int decline(CxlDcd *dcd)
+{
+	int rc = send_response(dcd, NULL, 0);
+
+	if (rc > 0)
+		driver_log(dcd->driver, "%s: declining refused: %s", dcd->memdev->name,
+			   cxl_rc_name(rc));
+	return rc < 0 ? rc : 0;
+}
+
 /* The device took none of it: tells the policy, forgets the groups, and leaves no offer hanging. */
 static int refused(CxlDcd *dcd, Group *groups, int rc)
 {
@@ -342,9 +376,7 @@ static int refused(CxlDcd *dcd, Group *groups, int rc)
 	 * Invalid Physical Address: the offer was withdrawn, and an empty response would decline
 	 * the next one. After any other code the offer still stands; it is declined for good.
 	 */
-	if (rc != CXL_RC_INVALID_PA)
-		rc = dc_send_ranges(dcd, CXL_OP_ADD_DC_RESPONSE, NULL, 0, NULL);
-	return rc < 0 ? rc : 0;
+	return rc == CXL_RC_INVALID_PA ? 0 : decline(dcd);
 }
 
 static int respond(CxlDcd *dcd, Group *groups)
@@ -365,7 +397,7 @@ static int respond(CxlDcd *dcd, Group *groups)
 		for (Held *held = group->first; held; held = held->next)
 			ranges[i++] = (CxlDpaRange){ .dpa = held->dpa, .len = held->len };
 	}
-	rc = dc_send_ranges(dcd, CXL_OP_ADD_DC_RESPONSE, ranges, n, NULL);
+	rc = send_response(dcd, ranges, n);
 	free(ranges);
 	if (rc != CXL_RC_SUCCESS)
 		return refused(dcd, groups, rc);
@@ -390,7 +422,7 @@ static int dc_chain_close(CxlDcd *dcd)
 	offered_clear(&chain);
 	if (err < 0) {
 		/* Better no capacity than an offer that blocks all later ones. */
-		dc_send_ranges(dcd, CXL_OP_ADD_DC_RESPONSE, NULL, 0, NULL);
+		decline(dcd);
 		return err;
 	}
 	return respond(dcd, groups);
@@ -398,14 +430,11 @@ static int dc_chain_close(CxlDcd *dcd)
 
 int dc_chain_abandon(CxlDcd *dcd, const char *why)
 {
-	int rc;
-
 	driver_log(dcd->driver, "%s: declining a chain of %u extents: %s", dcd->memdev->name,
 		   dcd->chain.n, why);
 	dcd->stats.n_declined += dcd->chain.n;
 	offered_clear(&dcd->chain);
-	rc = dc_send_ranges(dcd, CXL_OP_ADD_DC_RESPONSE, NULL, 0, NULL);
-	return rc < 0 ? rc : 0;
+	return decline(dcd);
 }
 
 int dc_chain_add(CxlDcd *dcd, const CxlEventDc *record)

@@ -135,6 +135,8 @@ static inline int fake_respond(FakeEp *ep, const uint8_t *in)
 		g_array_append_val(ep->response, range);
 	}
 	ep->response_open = header->flags & CXL_DC_RESPONSE_MORE;
+	if (ep->n_responses < ep->n_script && ep->script[ep->n_responses])
+		return ep->script[ep->n_responses++];
 	if (ep->respond_rc) {
 		ep->response_open = false;
 		ep->n_responses++;

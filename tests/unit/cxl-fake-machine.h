@@ -88,6 +88,8 @@ struct FakeEp {
 	unsigned n_responses, n_parts, n_releases;
 	GArray *released; /* CxlDpaRange of all 4803h */
 	int respond_rc, release_rc;
+	const int *script; /* return codes of the first responses, of one part each */
+	unsigned n_script;
 	unsigned n_dc_regions;
 	bool sharable;
 };

@@ -363,6 +363,48 @@ static void test_refused(gconstpointer data)
 	assert_held(host, 1, 2);
 }
 
+/* The device asks to try again, as while it undoes a response: no offer is left hanging. */
+static void test_retried(void)
+{
+	static const int slow[] = { CXL_RC_RETRY_REQUIRED, CXL_RC_RETRY_REQUIRED };
+	static const int failed[] = { CXL_RC_INTERNAL_ERROR, CXL_RC_RETRY_REQUIRED,
+				      CXL_RC_RETRY_REQUIRED, CXL_RC_RETRY_REQUIRED };
+	g_autoptr(Host) host = host_new(12, false, NULL);
+
+	host->ep->script = slow;
+	host->ep->n_script = G_N_ELEMENTS(slow);
+	offer(host, 0xa1, 0, 2, false);
+	g_assert_cmpint(cxl_dcd_poll(host->dcd, 0), ==, 2);
+	g_assert_cmpuint(host->ep->n_responses, ==, 3);
+	g_assert_cmpuint(host->ep->response->len, ==, 2);
+	assert_story(host, "offer:a1*2 mapped:a1*2 ");
+	assert_held(host, 1, 2);
+
+	host->ep->n_responses = 0;
+	host->ep->script = failed;
+	host->ep->n_script = G_N_ELEMENTS(failed);
+	offer(host, 0xa2, 2, 2, false);
+	g_assert_cmpint(cxl_dcd_poll(host->dcd, 0), ==, 2);
+	assert_story(host, "offer:a2*2 refused:a2=4 ");
+	g_assert_cmpuint(host->ep->n_responses, ==, 5);
+	g_assert_cmpuint(host->ep->response->len, ==, 0);
+	assert_held(host, 1, 2);
+}
+
+/* It asks for ever: there is an end to it. */
+static void test_retried_in_vain(void)
+{
+	g_autoptr(Host) host = host_new(12, false, NULL);
+
+	host->ep->respond_rc = CXL_RC_RETRY_REQUIRED;
+	offer(host, 0xa1, 0, 2, false);
+	g_assert_cmpint(cxl_dcd_poll(host->dcd, 0), ==, 2);
+	assert_story(host, "offer:a1*2 refused:a1=5 ");
+	assert_held(host, 0, 0);
+	g_assert_cmpuint(host->ep->n_responses, >, 50);
+	g_assert_cmpuint(host->ep->n_responses, <, 500);
+}
+
 /* The outcome is unknown: the list tells, whichever way it went. */
 static void test_response_lost(gconstpointer data)
 {
@@ -422,6 +464,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/driver/dcd/chain-timeout", test_chain_timeout);
 	g_test_add_data_func("/unit/driver/dcd/refused-internal",
 			     GINT_TO_POINTER(CXL_RC_INTERNAL_ERROR), test_refused);
+	g_test_add_func("/unit/driver/dcd/retried", test_retried);
+	g_test_add_func("/unit/driver/dcd/retried-in-vain", test_retried_in_vain);
 	g_test_add_data_func("/unit/driver/dcd/refused-withdrawn",
 			     GINT_TO_POINTER(CXL_RC_INVALID_PA), test_refused);
 	g_test_add_data_func("/unit/driver/dcd/response-lost", NULL, test_response_lost);
