@@ -25,7 +25,9 @@
 #define REQUEST_MS   5000u
 #define SPIN_US      50u
 #define MAX_VECTORS  16u
-#define MAX_COMMITS  5u /* a device gives us 15 ms for each, which a busy machine may miss */
+/* A device gives us 15 ms to commit a decoder, which a busy machine may miss. */
+#define MAX_COMMITS     5u
+#define COMMIT_PAUSE_US 20000u
 /* Each piece of a map takes up to three of the process's mappings, of which the kernel allows
  * 65530 unless told otherwise: one in the window, one for slow accesses, one all-ones beside it. */
 #define MAX_MAPS 20000u
@@ -474,8 +476,10 @@ static bool program(ProcessHost *host, HostPort *port, uint64_t dpa, uint64_t le
 	CxlRegion *region;
 	int rc = len ? -EIO : 0;
 
-	for (unsigned i = 0; rc == -EIO && i < MAX_COMMITS; i++)
+	for (unsigned i = 0; rc == -EIO && i < MAX_COMMITS; i++) {
+		g_usleep(i * COMMIT_PAUSE_US);
 		rc = cxl_driver_program(host->driver, &spec, &region);
+	}
 	return rc >= 0 || driver_failed(host, port->port, "cannot program decoders", error);
 }
 

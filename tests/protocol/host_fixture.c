@@ -310,8 +310,10 @@ CxlRegion *host_program(HostEnd *host, const CxlRegionSpec *spec)
 	CxlRegion *region = NULL;
 	int rc = -EIO;
 
-	for (unsigned i = 0; rc == -EIO && i < 10; i++)
+	for (unsigned i = 0; rc == -EIO && i < 10; i++) {
+		g_usleep(i * 20000);
 		rc = cxl_driver_program(host_driver(host), spec, &region);
+	}
 	host_assert_ok(host, rc);
 	return region;
 }
