@@ -379,7 +379,9 @@ void device_regs_dc_log_post(DeviceRegs *regs, const DcEvent *event)
 	event_log_post(regs->cci.logs[CXL_LOG_DC], &record, event->cookie, true,
 		       cci_timestamp(&regs->cci));
 	/* One interrupt for a chain, at its end: the host can do nothing with half of it. */
-	if (!event->more)
+	if (event->more)
+		event_log_expect_more(regs->cci.logs[CXL_LOG_DC]);
+	else
 		notify_host(regs, CXL_LOG_DC);
 }
 

@@ -13,6 +13,8 @@ typedef struct Slot {
 	uint32_t prev, next;
 	uint32_t hash_prev, hash_next;
 	bool was_read;
+	bool more;  /* the next record belongs to the same chain */
+	bool begun; /* one before it in its chain was read: the host waits for this one */
 } Slot;
 
 struct EventLog {
@@ -217,9 +219,15 @@ bool event_log_post(EventLog *log, const CxlEventRecord *record, uint64_t cookie
 	slot->record.header.timestamp = le64_put(timestamp);
 	slot->cookie = cookie;
 	slot->number = log->n_posted++;
-	slot->was_read = false;
+	slot->was_read = slot->more = slot->begun = false;
 	link_slot(log, index);
 	return true;
+}
+
+void event_log_expect_more(EventLog *log)
+{
+	g_assert(log->newest != NONE);
+	log->slots[log->newest].more = true;
 }
 
 uint32_t event_log_withdraw(EventLog *log, uint64_t cookie)
@@ -233,7 +241,7 @@ uint32_t event_log_withdraw(EventLog *log, uint64_t cookie)
 		Slot *slot = &log->slots[i];
 
 		next = slot->hash_next;
-		if (slot->cookie == cookie && !slot->was_read) {
+		if (slot->cookie == cookie && !slot->was_read && !slot->begun) {
 			remove_slot(log, i);
 			n++;
 		}
@@ -242,6 +250,17 @@ uint32_t event_log_withdraw(EventLog *log, uint64_t cookie)
 }
 
 /* ---- the host's side ---- */
+
+/* The rest of a chain that was read up to INDEX. */
+static void begin_rest(EventLog *log, uint32_t index)
+{
+	while (index != NONE && log->slots[index].more) {
+		index = log->slots[index].next;
+		if (index == NONE || log->slots[index].begun)
+			return;
+		log->slots[index].begun = true;
+	}
+}
 
 uint32_t event_log_read(EventLog *log, uint8_t *out, uint32_t out_max, EventLogVisit first_read,
 			void *opaque)
@@ -262,6 +281,7 @@ uint32_t event_log_read(EventLog *log, uint8_t *out, uint32_t out_max, EventLogV
 		slot->was_read = true;
 		last = i;
 	}
+	begin_rest(log, last);
 	if (n < log->n_records)
 		header.flags |= CXL_EVENTS_MORE;
 	if (log->overflow_count > 0) {

@@ -38,7 +38,11 @@ void event_log_unreserve(EventLog *log, uint32_t n);
  */
 bool event_log_post(EventLog *log, const CxlEventRecord *record, uint64_t cookie, bool reserved,
 		    uint64_t timestamp);
-/* Takes out the records with this cookie (not 0) that were never read; returns how many. */
+/* The record posted last and the one posted next are of one chain. */
+void event_log_expect_more(EventLog *log);
+/* Takes out the records with this cookie (not 0) that were never read; returns how many. Of a chain
+ * that was read in part the rest stays: a host that has its beginning waits for its end, and would
+ * take the next chain for it. */
 uint32_t event_log_withdraw(EventLog *log, uint64_t cookie);
 
 /* Told about each record, when LOG is consistent and may be posted to and withdrawn from. */

@@ -323,10 +323,10 @@ static void test_withdraw(void)
 	f->config.log_depth[CXL_LOG_DC] = 8;
 	fixture_start(f);
 	for (unsigned i = 0; i < 3; i++)
-		post(f, 77, true);
+		post(f, 77, i < 2);
 	g_assert_cmpuint(get_records(f, CXL_LOG_DC), ==, 3);
 	for (unsigned i = 0; i < 2; i++)
-		post(f, 77, i == 0); /* two of the chain not read yet */
+		post(f, 77, i == 0); /* a second chain, not read yet */
 	post(f, 78, false);
 	post(f, 79, false);
 	device_regs_dc_log_withdraw(f->regs, 12345);
@@ -351,6 +351,34 @@ static void test_withdraw(void)
 	g_assert_cmphex(event_status(f), ==, 0);
 	post(f, 82, false);
 	g_assert_cmpuint(get_records(f, CXL_LOG_DC), ==, 1);
+}
+
+/* A chain that the host has read in part keeps its end: the next chain must not pass for it. */
+static void test_withdraw_begun(void)
+{
+	g_autoptr(Fixture) f = fixture_new_unstarted();
+
+	f->config.payload_log2 = 9; /* three records at a time */
+	fixture_start(f);
+	for (unsigned i = 0; i < 5; i++)
+		post(f, 90, i < 4);
+	for (unsigned i = 0; i < 2; i++)
+		post(f, 91, i < 1);
+	g_assert_cmpuint(get_records(f, CXL_LOG_DC), ==, 3);
+	device_regs_dc_log_withdraw(f->regs, 90);
+	device_regs_dc_log_withdraw(f->regs, 91);
+	for (unsigned i = 0; i < 2; i++)
+		post(f, 92, i < 1);
+	assert_rc(clear_first(f, CXL_LOG_DC, 3), CXL_RC_SUCCESS);
+	g_assert_cmpuint(get_records(f, CXL_LOG_DC), ==, 3);
+	g_assert_cmpuint(record_at(f, 0)->data[5], ==, 1);
+	g_assert_cmpuint(record_at(f, 1)->data[5], ==, 0);
+	g_assert_cmpuint(f->dc.read[4], ==, 90);
+	g_assert_cmpuint(f->dc.read[5], ==, 92);
+	assert_rc(clear_first(f, CXL_LOG_DC, 2), CXL_RC_SUCCESS);
+	g_assert_cmpuint(get_records(f, CXL_LOG_DC), ==, 2);
+	assert_rc(clear_first(f, CXL_LOG_DC, 2), CXL_RC_SUCCESS);
+	g_assert_true(device_regs_dc_log_reserve(f->regs, 4096));
 }
 
 /* Against a plain array: any order of posts, reads, clears and withdrawals. */
@@ -616,6 +644,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/device/events/clear-all", test_clear_all);
 	g_test_add_func("/unit/device/events/reservation", test_reservation);
 	g_test_add_func("/unit/device/events/withdraw", test_withdraw);
+	g_test_add_func("/unit/device/events/withdraw-begun", test_withdraw_begun);
 	g_test_add_func("/unit/device/events/against-model", test_against_model);
 	g_test_add_func("/unit/device/events/handles-wrap", test_handles_wrap);
 	g_test_add_func("/unit/device/events/interrupts", test_interrupts);
