@@ -129,12 +129,15 @@ static bool check_piece(const Plan *plan, unsigned index, const OfferExtent *ext
 			       "extent %u: offset " U64 " and length " U64
 			       " reach beyond region %u (" U64 " bytes)",
 			       index, extent->offset, extent->len, plan->region_index, region_len);
-	if (extent->offset % plan->align != 0 || extent->len % plan->align != 0)
+	/* Blocks divide the region's base, huge pages may not: a host maps by address. */
+	if ((plan->region->base + extent->offset) % plan->align != 0 ||
+	    extent->len % plan->align != 0)
 		return invalid(plan, error,
-			       "extent %u: offset " U64 " and length " U64
+			       "extent %u: offset " U64 " (DPA " U64 ") and length " U64
 			       " must be multiples of " U64
 			       " bytes (the region's block or the backend's page)",
-			       index, extent->offset, extent->len, plan->align);
+			       index, extent->offset, plan->region->base + extent->offset,
+			       extent->len, plan->align);
 	return true;
 }
 
