@@ -415,6 +415,9 @@ static void op_revoke(void *opaque, uint64_t req, const DcMapPart *parts, size_t
 	ModelDevice *device = opaque;
 
 	g_assert_true(device->attached && n > 0);
+	/* Without a link nobody hears it; a process that had one before may still map the parts. */
+	if (device->process->host.control_only)
+		return;
 	model_submit_effect(device,
 			    model_pending(device, PENDING_REVOKE, req, parts, sizeof(*parts), n));
 }
@@ -424,6 +427,8 @@ static void op_drop(void *opaque, uint64_t req, const uint64_t *ids, size_t n)
 	ModelDevice *device = opaque;
 
 	g_assert_true(device->attached && n > 0);
+	if (device->process->host.control_only)
+		return;
 	model_submit_effect(device, model_pending(device, PENDING_DROP, req, ids, sizeof(*ids), n));
 }
 

@@ -552,8 +552,11 @@ static void op_host(Model *model)
 		if (device->attached)
 			cut_link(model, device);
 	} else if (kind < 65) {
-		if (!device->attached && device->process->alive)
+		/* With a link or without, whatever it had before. */
+		if (!device->attached && device->process->alive) {
+			device->process->host.control_only = model_chance(model, 20);
 			attach(model, device, device->process);
+		}
 	} else {
 		Process *process =
 			model->processes->pdata[model_random(model, (int)model->processes->len)];
