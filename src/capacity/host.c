@@ -363,6 +363,10 @@ void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *h
 		dc_device_abort_command(dev, CXL_RC_ABORTED);
 		quarantine_end_all(dev);
 	}
+	/* The process may still hold what its former session had; what it lists of it is revoked.
+	 */
+	if (!is_new && host->new_session)
+		foreach_mappable(dev, lose_map, NULL);
 	dev->host = *host;
 	dev->attached = true;
 	/* Also for one without a link: if that comes later, the host is no longer new. */
