@@ -37,6 +37,7 @@ struct MemFile {
 	bool has_write; /* the file system implements write(2): not hugetlbfs, not devdax */
 	bool has_read;
 	int fd;
+	int read_only_fd; /* of a file: nobody can make it writable; -EBADF = not made yet */
 	uint64_t len;
 	uint64_t page_size;
 	char *name;
@@ -60,11 +61,15 @@ static MemFile *mem_file_wrap(const MemFileConfig *config, MemFileOpened *opened
 	file->has_write = !opened->is_hugetlbfs && config->type != BACKEND_DEVDAX;
 	file->has_read = config->type != BACKEND_DEVDAX;
 	file->fd = fd_steal(&opened->fd);
+	file->read_only_fd = -EBADF;
 	file->len = opened->len;
 	file->page_size = opened->page_size;
 	file->name = g_strdup(config->name);
 	file->path = g_steal_pointer(&opened->path);
 	file->map = g_steal_pointer(&opened->map);
+	/* May fork, which here is no harm. Should it fail, the first host's turn says why. */
+	if (file->type == BACKEND_FILE && file->read_only)
+		file->read_only_fd = readonly_fd_open(file->fd, file->path, NULL);
 	return file;
 }
 
@@ -117,7 +122,8 @@ void mem_file_unref(MemFile *file)
 		return;
 	if (file->map)
 		munmap(file->map, file->len);
-	close(file->fd);
+	fd_close_auto(&file->fd);
+	fd_close_auto(&file->read_only_fd);
 	g_free(file->name);
 	g_free(file->path);
 	g_free(file);
@@ -148,12 +154,12 @@ int mem_file_peek_fd(const MemFile *file)
 	return file->fd;
 }
 
-static int reopen(const MemFile *file, int flags)
+static int reopen(const MemFile *file, int of, int flags)
 {
 	char link[40];
 	int fd;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", file->fd);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", of);
 	fd = open(link, flags | O_CLOEXEC | O_NOCTTY);
 	/* A former host under our own uid may have taken the mode bits away. */
 	if (fd < 0 && errno == EACCES && is_ram(file->type) && fchmod(file->fd, 0600) == 0)
@@ -165,7 +171,7 @@ int mem_file_open_for_host(MemFile *file, bool writable, GError **error)
 {
 	const char *label = file->path ? file->path : file->name ? file->name : "memory";
 	struct stat st;
-	int fd;
+	int fd, of = file->fd;
 
 	if (writable && file->read_only) {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_READ_ONLY,
@@ -179,9 +185,14 @@ int mem_file_open_for_host(MemFile *file, bool writable, GError **error)
 			    label, file->len);
 		return -1;
 	}
-	if (!writable && file->type == BACKEND_FILE)
-		return readonly_fd_open(file->fd, file->path, error);
-	if (!writable && !(is_ram(file->type) && file->read_only)) {
+	if (!writable && file->type == BACKEND_FILE) {
+		if (file->read_only_fd < 0)
+			file->read_only_fd = readonly_fd_open(file->fd, file->path, error);
+		if (file->read_only_fd < 0)
+			return -1;
+		/* Opened again through it, it is in the same read-only mount. */
+		of = file->read_only_fd;
+	} else if (!writable && !(is_ram(file->type) && file->read_only)) {
 		/* Its seals must let others write, and no mount can be put around it. */
 		g_set_error(
 			error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
@@ -190,7 +201,7 @@ int mem_file_open_for_host(MemFile *file, bool writable, GError **error)
 			label);
 		return -1;
 	}
-	fd = reopen(file, writable ? O_RDWR : O_RDONLY);
+	fd = reopen(file, of, writable ? O_RDWR : O_RDONLY);
 	if (fd < 0)
 		g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno),
 			    "%s: cannot open it once more for a host: %s", label,
