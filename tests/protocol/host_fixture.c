@@ -555,21 +555,19 @@ void host_assert_fill(const uint8_t *hva, uint64_t len, uint64_t seed, uint64_t 
 
 void host_protection(const void *hva, uint64_t len, char ret[5])
 {
-	g_autofree char *text = NULL;
-	g_auto(GStrv) lines = NULL;
+	FILE *file = fopen("/proc/self/maps", "re");
+	uint64_t start = 0, end = 0;
+	bool is_found = false;
+	char line[512];
 
-	g_assert_true(g_file_get_contents("/proc/self/maps", &text, NULL, NULL));
-	lines = g_strsplit(text, "\n", -1);
-	for (unsigned i = 0; lines[i]; i++) {
-		uint64_t start, end;
-
-		if (sscanf(lines[i], "%" SCNx64 "-%" SCNx64 " %4s", &start, &end, ret) == 3 &&
-		    start <= (uintptr_t)hva && (uintptr_t)hva < end) {
-			g_assert_cmphex((uintptr_t)hva + len, <=, end);
-			return;
-		}
+	g_assert_nonnull(file);
+	while (!is_found && fgets(line, sizeof(line), file)) {
+		is_found = sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &start, &end, ret) == 3 &&
+			   start <= (uintptr_t)hva && (uintptr_t)hva < end;
 	}
-	g_error("nothing is mapped at %p", hva);
+	fclose(file);
+	g_assert_true(is_found);
+	g_assert_cmphex((uintptr_t)hva + len, <=, end);
 }
 
 unsigned host_n_fds(void)

@@ -76,25 +76,24 @@ static void huge_pages_put(HugePages *pages)
 	close(pages->lock_fd);
 }
 
-/* KernelPageSize of the mapping at HVA, from smaps. */
+/* KernelPageSize of the mapping at HVA, from smaps; line by line, as it is long. */
 static uint64_t page_size_at(const void *hva)
 {
-	g_autofree char *text = NULL;
-	g_auto(GStrv) lines = NULL;
+	FILE *file = fopen("/proc/self/smaps", "re");
+	uint64_t start, end, len = 0;
+	char line[512];
 	bool is_in = false;
+	unsigned kib;
 
-	g_assert_true(g_file_get_contents("/proc/self/smaps", &text, NULL, NULL));
-	lines = g_strsplit(text, "\n", -1);
-	for (unsigned i = 0; lines[i]; i++) {
-		uint64_t start, end;
-		unsigned kib;
-
-		if (sscanf(lines[i], "%" SCNx64 "-%" SCNx64 " ", &start, &end) == 2)
+	g_assert_nonnull(file);
+	while (!len && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &start, &end) == 2)
 			is_in = start <= (uintptr_t)hva && (uintptr_t)hva < end;
-		else if (is_in && sscanf(lines[i], "KernelPageSize: %u", &kib) == 1)
-			return kib * KIB;
+		else if (is_in && sscanf(line, "KernelPageSize: %u", &kib) == 1)
+			len = kib * KIB;
 	}
-	return 0;
+	fclose(file);
+	return len;
 }
 
 static void check(Pool *pool)

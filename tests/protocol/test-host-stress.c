@@ -58,6 +58,7 @@ static gpointer work(gpointer data)
 }
 
 typedef struct Stress {
+	uint64_t slowest_us; /* acceptance, doorbell to done */
 	Pool *pool;
 	PoolDevice *devices[2];
 	HostEnd *host;
@@ -85,6 +86,13 @@ static void start(Stress *stress)
 	}
 	for (unsigned i = 0; i < N_THREADS; i++)
 		stress->threads[i] = g_thread_new("worker", work, &stress->workers[i]);
+}
+
+static void on_mapped(HostPort *port, const CxlDcGroup *group)
+{
+	Stress *stress = port->data;
+
+	stress->slowest_us = MAX(stress->slowest_us, cxl_memdev_last_command_us(port->memdev));
 }
 
 static unsigned pick(unsigned n)
@@ -182,6 +190,10 @@ static void test_stress(void)
 	for (unsigned i = 1; i <= MAX_BLOCKS; i++)
 		host_backend(stress.pool, i, i * BLOCK);
 	stress.host = host_end_new(stress.pool, stress.devices, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		stress.host->ports[i].data = &stress;
+		stress.host->ports[i].mapped = on_mapped;
+	}
 	start(&stress);
 	for (unsigned i = 0; i < N_WARM_UP; i++)
 		cycle(&stress, i);
@@ -194,6 +206,7 @@ static void test_stress(void)
 		       " KiB, then %" PRIu64,
 		       n_fds, host_n_fds(), n_mappings, host_n_mappings(), len / KIB,
 		       anonymous_len() / KIB);
+	g_test_message("the slowest acceptance took %" PRIu64 " us", stress.slowest_us);
 	g_assert_cmpuint(host_n_fds(), ==, n_fds);
 	g_assert_cmpuint(allocated_len(&stress), ==, 0);
 	host_assert_n_mappings(n_mappings);
