@@ -512,7 +512,7 @@ static void test_requeue(void)
 	g_assert_cmpuint(fix->dev[0].events->len, ==, 1);
 	dc_device_reset(dev, DC_RESET_FLR);
 	g_assert_null(waits_for(fix)); /* kept */
-	fix->dev[0].log_depth = 1; /* full: its room cannot be had again yet */
+	fix->dev[0].log_depth = 1;     /* full: its room cannot be had again yet */
 	dc_device_reset(dev, DC_RESET_CONVENTIONAL);
 	g_assert_cmpuint(fix->dev[0].events->len, ==, 0);
 	g_assert_nonnull(strstr(waits_for(fix), "4801h"));
