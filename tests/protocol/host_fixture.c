@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define COMMAND_US 900000 /* a little less than what a command may take */
+
 /* ---- pool ---- */
 
 Pool *host_pool(void)
@@ -182,6 +184,7 @@ static void on_refused(void *opaque, const CxlDcGroup *group, int rc)
 	HostPort *port = opaque;
 
 	port->n_refused++;
+	port->refused_us = cxl_memdev_last_command_us(port->memdev);
 }
 
 static CxlRelease on_release(void *opaque, const CxlDcGroup *group, const CxlDpaRange *ranges,
@@ -430,25 +433,28 @@ void host_offer_with(HostPort *port, const OfferRequest *request)
 	g_assert_no_error(error);
 }
 
-void host_offer(HostPort *port, unsigned tag, const OfferExtent *extents, size_t n)
+static OfferRequest prescription(unsigned tag, const OfferExtent *extents, size_t n)
 {
-	OfferRequest request = {
+	return (OfferRequest){
+		.tag = tag ? host_tag(tag) : (Uuid){ .b = { 0 } },
 		.policy = OFFER_PRESCRIPTIVE,
 		.extents = extents,
 		.n_extents = n,
 	};
+}
 
-	if (tag)
-		request.tag = host_tag(tag);
+void host_offer(HostPort *port, unsigned tag, const OfferExtent *extents, size_t n)
+{
+	OfferRequest request = prescription(tag, extents, n);
+
 	host_offer_with(port, &request);
 }
 
 void host_give(HostPort *port, unsigned tag, const OfferExtent *extents, size_t n)
 {
-	unsigned value = port->n_mapped + 1;
+	OfferRequest request = prescription(tag, extents, n);
 
-	host_offer(port, tag, extents, n);
-	host_poll(port, &port->n_mapped, value);
+	host_give_with(port, &request);
 }
 
 void host_give_one(HostPort *port, unsigned tag, uint64_t offset, uint64_t len)
@@ -458,12 +464,33 @@ void host_give_one(HostPort *port, unsigned tag, uint64_t offset, uint64_t len)
 	host_give(port, tag, &extent, 1);
 }
 
+/* True when mapped, false when the device's second for the response was over. */
+static bool poll_mapped(HostPort *port, unsigned value)
+{
+	unsigned n_refused = port->n_refused;
+	gint64 end = g_get_monotonic_time() + WAIT_US;
+
+	while (port->n_mapped < value && port->n_refused == n_refused) {
+		host_assert_ok(port->host, cxl_dcd_poll(port->dcd, 100));
+		if (g_get_monotonic_time() > end)
+			give_up(port);
+	}
+	if (port->n_mapped >= value)
+		return true;
+	g_test_message("response refused after %" PRIu64 " us", port->refused_us);
+	g_assert_cmpuint(port->refused_us, >=, COMMAND_US);
+	return false;
+}
+
 void host_give_with(HostPort *port, const OfferRequest *request)
 {
 	unsigned value = port->n_mapped + 1;
 
 	host_offer_with(port, request);
-	host_poll(port, &port->n_mapped, value);
+	while (!poll_mapped(port, value)) {
+		host_wait_drained(port);
+		host_offer_with(port, request);
+	}
 }
 
 void host_take_back(HostPort *port, uint64_t dpa, uint64_t len)

@@ -50,6 +50,7 @@ struct HostPort {
 	GArray *extents; /* CxlHostExtent, in its order */
 	CxlTag tag;
 	uint64_t group, len;
+	uint64_t refused_us; /* how long the command took that was refused last */
 };
 
 struct HostEnd {
@@ -112,7 +113,10 @@ void host_poll_now(HostPort *port);
 /* Offers must succeed. TAG 0 = untagged. Prescriptive, in region 0. */
 void host_offer(HostPort *port, unsigned tag, const OfferExtent *extents, size_t n);
 void host_offer_with(HostPort *port, const OfferRequest *request);
-/* The same and waits until the group is mapped. */
+/*
+ * The same and waits until the group is mapped. A response that ran out of its second on a busy
+ * machine is no failure: it is offered again.
+ */
 void host_give(HostPort *port, unsigned tag, const OfferExtent *extents, size_t n);
 void host_give_one(HostPort *port, unsigned tag, uint64_t offset, uint64_t len);
 void host_give_with(HostPort *port, const OfferRequest *request);

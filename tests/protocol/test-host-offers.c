@@ -414,13 +414,16 @@ static void test_same_host(void)
 	g_autoptr(HostEnd) host = host_end_new(pool, devices, 2);
 	OfferRequest request = { .region = SHARABLE, .tag = host_tag(1) };
 	HostPort *first = &host->ports[0], *second = &host->ports[1];
+	gint64 end = g_get_monotonic_time() + WAIT_US;
 	CapacityCounters counters;
 
 	shareable_backend(pool, 1, 4 * SMALL);
 	host_give_with(first, &request);
 	host_offer_with(second, &request);
-	while (!host_log_has(host, "the tag is in use already"))
+	while (!host_log_has(host, "the tag is in use already")) {
 		host_assert_ok(host, cxl_dcd_poll(second->dcd, 100));
+		g_assert_cmpint(g_get_monotonic_time(), <, end);
+	}
 	g_assert_cmpuint(second->n_offered, ==, 0);
 	pool_device_counters(pool, devices[1], &counters);
 	g_assert_cmpuint(counters.free, ==, counters.total);
