@@ -4,6 +4,8 @@
 #include "fabric/fabric_priv.h"
 #include <errno.h>
 
+#define PUBLISHED_AT_ONCE 64
+
 /* ---- Parts by DPA ---- */
 
 static int compare_parts(gconstpointer a, gconstpointer b, gpointer data)
@@ -52,11 +54,17 @@ Part *endpoint_find_part(const FabricEndpoint *ep, uint64_t dpa, uint64_t *ret_r
 	return NULL;
 }
 
-static void publish_part(FabricEndpoint *ep, Part *part)
+/* Many at a time: taking the lock costs far more than what is done under it. */
+static void publish_parts(FabricEndpoint *ep, const GPtrArray *parts)
 {
-	access_lock_write_begin(&ep->fabric->access);
-	g_tree_insert(ep->parts, part, part);
-	access_lock_write_end(&ep->fabric->access);
+	for (guint i = 0; i < parts->len; i += PUBLISHED_AT_ONCE) {
+		guint end = MIN(i + PUBLISHED_AT_ONCE, parts->len);
+
+		access_lock_write_begin(&ep->fabric->access);
+		for (guint j = i; j < end; j++)
+			g_tree_insert(ep->parts, parts->pdata[j], parts->pdata[j]);
+		access_lock_write_end(&ep->fabric->access);
+	}
 }
 
 static Part *part_new(Map *map, uint64_t dpa, uint64_t len)
@@ -287,8 +295,7 @@ static int expose_maps(FabricEndpoint *ep, const uint64_t *ids, size_t n)
 			compose_part_unmap(ep, g_ptr_array_index(parts, i));
 		return ret;
 	}
-	for (guint i = 0; i < parts->len; i++)
-		publish_part(ep, g_ptr_array_index(parts, i));
+	publish_parts(ep, parts);
 	for (size_t i = 0; i < n; i++) {
 		Map *map = g_hash_table_lookup(ep->maps, &ids[i]);
 
