@@ -47,11 +47,6 @@ static Backend *backend_alloc(const char *name)
 	Backend *backend = g_new0(Backend, 1);
 
 	backend->name = g_strdup(name);
-	backend->offers = g_ptr_array_new();
-	backend->holders = g_array_new(FALSE, FALSE, sizeof(Holder));
-	backend->sanitize = g_array_new(FALSE, FALSE, sizeof(DpaPiece));
-	backend->returned = g_ptr_array_new();
-	backend->stuck = g_ptr_array_new();
 	return backend;
 }
 
@@ -135,14 +130,11 @@ bool memory_ensure_file(Backend *mem, GError **error)
 
 static void backend_destroy(Backend *backend)
 {
-	g_assert(!backend->cap && backend->n_jobs == 0 && backend->offers->len == 0);
+	g_assert(!backend->cap && backend->n_jobs == 0 && backend->offers.length == 0);
 	g_clear_pointer(&backend->file, mem_file_unref);
 	byte_states_free(backend->shared);
-	g_ptr_array_unref(backend->offers);
-	g_array_unref(backend->holders);
-	g_array_unref(backend->sanitize);
-	g_ptr_array_unref(backend->returned);
-	g_ptr_array_unref(backend->stuck);
+	g_clear_pointer(&backend->holders, g_array_unref);
+	g_clear_pointer(&backend->sanitize, g_array_unref);
 	g_free(backend->name);
 	g_free(backend);
 }
@@ -220,9 +212,9 @@ void backend_renew(Backend *backend, MemFile *fresh)
 		g_clear_pointer(&backend->file, mem_file_unref);
 		backend->file = fresh;
 		/* Nobody has a descriptor of the new one. */
-		g_array_set_size(backend->holders, 0);
+		g_clear_pointer(&backend->holders, g_array_unref);
 	}
-	for (guint i = backend->holders->len; i-- > 0;) {
+	for (guint i = array_len(backend->holders); i-- > 0;) {
 		Holder *holder = &g_array_index(backend->holders, Holder, i);
 
 		holder->wiped = true;

@@ -22,7 +22,6 @@ Capacity *capacity_new(const CapacityOps *ops, void *opaque)
 	cap->opaque = opaque;
 	cap->backends_by_name = g_hash_table_new(g_str_hash, g_str_equal);
 	cap->backends_by_tag = g_hash_table_new(uuid_key_hash, uuid_key_equal);
-	cap->memories = g_hash_table_new(g_int64_hash, g_int64_equal);
 	cap->devices = g_hash_table_new(g_str_hash, g_str_equal);
 	cap->journal = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, journal_wait_free);
 	cap->next_id = cap->next_map = cap->next_req = 1;
@@ -37,10 +36,9 @@ void capacity_free(Capacity *cap)
 	if (!cap)
 		return;
 	g_assert(cap->depth == 0 && g_hash_table_size(cap->devices) == 0 &&
-		 g_hash_table_size(cap->memories) == 0);
+		 cap->memories.length == 0);
 	g_hash_table_unref(cap->backends_by_name);
 	g_hash_table_unref(cap->backends_by_tag);
-	g_hash_table_unref(cap->memories);
 	g_hash_table_unref(cap->devices);
 	g_hash_table_unref(cap->journal);
 	g_array_unref(cap->work);
@@ -303,8 +301,8 @@ Backend *capacity_remove_backend(Capacity *cap, const char *name, GError **error
 
 	if (!backend)
 		return NULL;
-	if (backend->offers->len > 0) {
-		offer = backend->offers->pdata[0];
+	if (backend->offers.length > 0) {
+		offer = backend->offers.head->data;
 		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_BUSY,
 			    "backend %s: is in use by offer %" G_GUINT64_FORMAT " on %s; %s", name,
 			    offer->id, offer->dev->name,

@@ -62,14 +62,13 @@ struct Capacity {
 	void *opaque;
 	GHashTable *backends_by_name; /* owns the backends */
 	GHashTable *backends_by_tag;
-	GHashTable *memories; /* number -> every Backend in use: named, untagged, static */
-	GHashTable *devices;  /* name -> DcDevice */
-	GHashTable *journal;  /* req -> JournalWait */
+	GQueue memories;     /* every Backend in use: named, untagged, static */
+	GHashTable *devices; /* name -> DcDevice */
+	GHashTable *journal; /* req -> JournalWait */
 	CapacityCounters bytes;
 	uint64_t next_id; /* offers and release requests: cookies of one number space */
 	uint64_t next_map;
 	uint64_t next_req; /* effects and journal */
-	uint64_t next_memory;
 	uint64_t announced_deadline_us;
 	unsigned depth; /* public calls on the stack */
 	GArray *work;   /* Work; the first N_WORK_DONE have run */
@@ -80,6 +79,12 @@ struct Capacity {
 
 /* A copy that survives changes of the table; caller owns the array. */
 GPtrArray *hash_table_values(GHashTable *table);
+
+/* Arrays that few objects need are made when they do. */
+static inline guint array_len(const GArray *array)
+{
+	return array ? array->len : 0;
+}
 
 void capacity_enter(Capacity *cap);
 void capacity_leave(Capacity *cap);
@@ -131,18 +136,18 @@ struct Backend {
 
 	/* In a pool */
 	Capacity *cap;
-	uint64_t number; /* in cap->memories */
-	bool untagged;   /* belongs to one offer, goes with it */
-	bool is_static;  /* belongs to the caller; in no counter */
+	GList link;     /* in cap->memories */
+	bool untagged;  /* belongs to one offer, goes with it */
+	bool is_static; /* belongs to the caller; in no counter */
 	CapacityCounters bytes;
 	ByteStates *shared; /* shareable only */
-	GPtrArray *offers;  /* Offers with memory here */
+	GQueue offers;      /* Offers with memory here */
 	size_t n_extents[BYTES_N_STATES];
-	GArray *holders;     /* Holder */
-	GArray *sanitize;    /* DpaPiece of offsets to wipe although the rest is kept */
-	GPtrArray *returned; /* Extents, unreachable, waiting for their wipe */
-	GPtrArray *stuck;    /* Extents whose wipe failed, waiting for that of the whole */
-	size_t n_punching;   /* Extents in running WIPE_PARTS jobs */
+	GArray *holders;   /* Holder; NULL until there is one */
+	GArray *sanitize;  /* DpaPiece of offsets to wipe although the rest is kept; may be NULL */
+	GQueue returned;   /* Extents, unreachable, waiting for their wipe */
+	GQueue stuck;      /* Extents whose wipe failed, waiting for that of the whole */
+	size_t n_punching; /* Extents in running WIPE_PARTS jobs */
 	MemoryState state;
 	unsigned n_jobs;
 	bool settle_queued;
@@ -161,8 +166,8 @@ typedef enum WipeKind {
 	WIPE_SOME,  /* zero RANGES of memory that is otherwise kept */
 	WIPE_DROP,  /* the file goes: give its memory back */
 } WipeKind;
-/* Owns RANGES (DpaPiece of offsets) and PARTS (Extents); ends in memory_wipe_done(). */
-void wipe_job_start(Backend *mem, WipeKind kind, GArray *ranges, GPtrArray *parts);
+/* Owns RANGES (DpaPiece of offsets), empties PARTS (Extents); ends in memory_wipe_done(). */
+void wipe_job_start(Backend *mem, WipeKind kind, GArray *ranges, GQueue *parts);
 
 /* memory.c */
 Backend *memory_new_untagged(Capacity *cap, uint64_t size);
@@ -191,7 +196,7 @@ void memory_unreserve(Extent *extent);
 void memory_renew_static(Backend *mem);
 void memory_settle_later(Backend *mem);
 bool memory_reclaim(Backend *mem, GError **error);
-void memory_wipe_done(Backend *mem, WipeKind kind, GPtrArray *parts, MemFile *fresh, int result);
+void memory_wipe_done(Backend *mem, WipeKind kind, GQueue *parts, MemFile *fresh, int result);
 bool memory_is_idle(const Backend *mem);
 void backend_free_untagged(Backend *mem);
 
@@ -223,6 +228,7 @@ struct Offer {
 	GPtrArray *by_dpa;  /* the same, by DPA */
 	uint64_t len;
 	GList link;     /* in dev->queued, dev->blocked or dev->delivered */
+	GList mem_link; /* in mem->offers */
 	Accept *accept; /* under way or unwinding */
 	bool withdraw_when_unwound;
 };

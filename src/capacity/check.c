@@ -45,7 +45,7 @@ static void check_list(DcDevice *dev, Census *census)
 	size_t n = 0;
 
 	for (Extent *extent = extent_list_at(dev->list, 0); extent;
-	     extent = extent_list_next(extent), n++) {
+	     extent = extent_list_next(dev->list, extent), n++) {
 		g_assert_true(extent->state == EXTENT_ACCEPTED);
 		g_assert_true(extent->bytes == BYTES_ACCEPTED);
 		g_assert_true(extent->offer->dev == dev && extent->alloc == extent->offer->id);
@@ -188,7 +188,7 @@ static void check_memory(Capacity *cap, const Backend *mem)
 	g_hash_table_iter_init(&devices, cap->devices);
 	while (g_hash_table_iter_next(&devices, NULL, (gpointer *)&dev)) {
 		for (Extent *extent = extent_list_at(dev->list, 0); extent;
-		     extent = extent_list_next(extent))
+		     extent = extent_list_next(dev->list, extent))
 			count_memory(&census, extent);
 		g_hash_table_iter_init(&offers, dev->offers);
 		while (g_hash_table_iter_next(&offers, NULL, (gpointer *)&offer))
@@ -224,20 +224,21 @@ void capacity_check(Capacity *cap)
 	CapacityCounters pool = { 0 };
 	GHashTableIter iter;
 	DcDevice *dev;
-	Backend *mem;
 
 	g_assert_true(cap->depth > 0 || cap->work->len == 0);
 	g_hash_table_iter_init(&iter, cap->devices);
 	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&dev))
 		check_device(dev);
-	g_hash_table_iter_init(&iter, cap->memories);
-	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&mem)) {
+	for (const GList *link = cap->memories.head; link; link = link->next) {
+		const Backend *mem = link->data;
+		CapacityCounters bytes = mem->bytes;
+
 		if (mem->is_static)
 			continue;
 		check_memory(cap, mem);
 		pool.total += mem->bytes.total;
 		for (ByteState i = BYTES_FREE; i < BYTES_N_STATES; i++)
-			*capacity_counters_at(&pool, i) += *capacity_counters_at(&mem->bytes, i);
+			*capacity_counters_at(&pool, i) += *capacity_counters_at(&bytes, i);
 	}
 	assert_equal(&pool, &cap->bytes);
 }

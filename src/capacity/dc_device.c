@@ -376,11 +376,15 @@ size_t dc_device_n_extents(const DcDevice *dev)
 
 size_t dc_device_extents(const DcDevice *dev, size_t start, DcExtent *ret, size_t n)
 {
-	Extent *extent = n > 0 ? extent_list_at(dev->list, start) : NULL;
-	size_t n_copied = 0;
+	Extent *extents[64];
+	size_t n_copied = 0, got;
 
-	for (; extent && n_copied < n; extent = extent_list_next(extent))
-		extent_describe(extent, &ret[n_copied++]);
+	do {
+		got = extent_list_copy(dev->list, start + n_copied, extents,
+				       MIN(n - n_copied, G_N_ELEMENTS(extents)));
+		for (size_t i = 0; i < got; i++)
+			extent_describe(extents[i], &ret[n_copied++]);
+	} while (got == G_N_ELEMENTS(extents));
 	return n_copied;
 }
 

@@ -1,61 +1,42 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The free DPA ranges of one region, by address and by size. */
 #include "capacity/dpa_space.h"
+#include "capacity/sorted_map.h"
 
-G_STATIC_ASSERT(sizeof(gsize) == sizeof(uint64_t));
-#define DPA_KEY(dpa) GSIZE_TO_POINTER((gsize)(dpa))
-
+/* The keys say it all; every value is the space itself. */
 struct DpaSpace {
-	GTree *by_dpa; /* first DPA -> DpaPiece, owns them */
-	GTree *by_len; /* the pieces themselves, by (length, DPA) */
+	SortedMap *by_dpa; /* (first DPA, length) */
+	SortedMap *by_len; /* (length, first DPA) */
 	uint64_t free_len;
 };
 
-static int compare_dpa(gconstpointer a, gconstpointer b, gpointer opaque)
-{
-	gsize dpa_a = GPOINTER_TO_SIZE(a), dpa_b = GPOINTER_TO_SIZE(b);
-
-	return (dpa_a > dpa_b) - (dpa_a < dpa_b);
-}
-
-static int compare_len(gconstpointer a, gconstpointer b, gpointer opaque)
-{
-	const DpaPiece *x = a, *y = b;
-
-	if (x->len != y->len)
-		return x->len < y->len ? -1 : 1;
-	return (x->dpa > y->dpa) - (x->dpa < y->dpa);
-}
-
 static void add_range(DpaSpace *space, uint64_t dpa, uint64_t len)
 {
-	DpaPiece *range = g_new(DpaPiece, 1);
-
-	*range = (DpaPiece){ dpa, len };
-	g_tree_insert_node(space->by_dpa, DPA_KEY(dpa), range);
-	g_tree_insert_node(space->by_len, range, range);
+	sorted_map_insert(space->by_dpa, (SortedKey){ dpa, len }, space);
+	sorted_map_insert(space->by_len, (SortedKey){ len, dpa }, space);
 }
 
-static void remove_range(DpaSpace *space, DpaPiece *range)
+static void remove_range(DpaSpace *space, const DpaPiece *range)
 {
-	g_tree_remove(space->by_len, range);
-	g_tree_remove(space->by_dpa, DPA_KEY(range->dpa));
+	sorted_map_remove(space->by_dpa, (SortedKey){ range->dpa, range->len });
+	sorted_map_remove(space->by_len, (SortedKey){ range->len, range->dpa });
 }
 
-/* The end stays, so its place by address does too. */
-static void resize_range(DpaSpace *space, DpaPiece *range, uint64_t len)
+/* By address it stays between the same neighbours. */
+static void change_range(DpaSpace *space, const DpaPiece *range, uint64_t dpa, uint64_t len)
 {
-	g_tree_remove(space->by_len, range);
-	range->len = len;
-	g_tree_insert_node(space->by_len, range, range);
+	sorted_map_rekey(space->by_dpa, (SortedKey){ range->dpa, range->len },
+			 (SortedKey){ dpa, len });
+	sorted_map_remove(space->by_len, (SortedKey){ range->len, range->dpa });
+	sorted_map_insert(space->by_len, (SortedKey){ len, dpa }, space);
 }
 
 DpaSpace *dpa_space_new(uint64_t base, uint64_t len)
 {
 	DpaSpace *space = g_new0(DpaSpace, 1);
 
-	space->by_dpa = g_tree_new_full(compare_dpa, NULL, NULL, g_free);
-	space->by_len = g_tree_new_full(compare_len, NULL, NULL, NULL);
+	space->by_dpa = sorted_map_new();
+	space->by_len = sorted_map_new();
 	space->free_len = len;
 	if (len > 0)
 		add_range(space, base, len);
@@ -66,79 +47,94 @@ void dpa_space_free(DpaSpace *space)
 {
 	if (!space)
 		return;
-	g_tree_unref(space->by_len);
-	g_tree_unref(space->by_dpa);
+	sorted_map_free(space->by_len);
+	sorted_map_free(space->by_dpa);
 	g_free(space);
 }
 
-/* The range that holds DPA or lies below it. */
-static DpaPiece *range_at_or_below(const DpaSpace *space, uint64_t dpa)
+/* The range that holds DPA or lies below it, and the next one above; empty if there is none. */
+static void ranges_around(const DpaSpace *space, uint64_t dpa, DpaPiece *ret_below,
+			  DpaPiece *ret_above)
 {
-	GTreeNode *above = g_tree_upper_bound(space->by_dpa, DPA_KEY(dpa));
-	GTreeNode *node = above ? g_tree_node_previous(above) : g_tree_node_last(space->by_dpa);
+	SortedIter iter = sorted_map_seek_above(space->by_dpa, (SortedKey){ dpa, UINT64_MAX });
+	const SortedKey *key = sorted_iter_key(&iter);
 
-	return node ? g_tree_node_value(node) : NULL;
+	*ret_above = key ? (DpaPiece){ key->major, key->minor } : (DpaPiece){ 0, 0 };
+	*ret_below = (DpaPiece){ 0, 0 };
+	if (sorted_iter_prev(&iter)) {
+		key = sorted_iter_key(&iter);
+		*ret_below = (DpaPiece){ key->major, key->minor };
+	}
 }
 
 bool dpa_space_is_free(const DpaSpace *space, uint64_t dpa, uint64_t len)
 {
-	const DpaPiece *range = range_at_or_below(space, dpa);
+	DpaPiece range, above;
 
-	return range && dpa - range->dpa < range->len && len <= range->len - (dpa - range->dpa);
+	ranges_around(space, dpa, &range, &above);
+	return dpa - range.dpa < range.len && len <= range.len - (dpa - range.dpa);
 }
 
 void dpa_space_take(DpaSpace *space, uint64_t dpa, uint64_t len)
 {
-	DpaPiece *range = range_at_or_below(space, dpa);
+	DpaPiece range, above;
 	uint64_t before, after;
 
-	g_assert(range && dpa - range->dpa <= range->len && len <= range->len - (dpa - range->dpa));
-	before = dpa - range->dpa;
-	after = range->len - before - len;
+	ranges_around(space, dpa, &range, &above);
+	g_assert(dpa - range.dpa < range.len && len <= range.len - (dpa - range.dpa));
+	before = dpa - range.dpa;
+	after = range.len - before - len;
 	space->free_len -= len;
 	if (before > 0)
-		resize_range(space, range, before);
+		change_range(space, &range, range.dpa, before);
+	else if (after > 0)
+		change_range(space, &range, dpa + len, after);
 	else
-		remove_range(space, range);
-	if (after > 0)
+		remove_range(space, &range);
+	if (before > 0 && after > 0)
 		add_range(space, dpa + len, after);
 }
 
 void dpa_space_give(DpaSpace *space, uint64_t dpa, uint64_t len)
 {
-	DpaPiece *below = range_at_or_below(space, dpa);
-	DpaPiece *above = g_tree_lookup(space->by_dpa, DPA_KEY(dpa + len));
+	DpaPiece below, above;
+	bool joins_below, joins_above;
 
-	g_assert(!below || below->dpa + below->len <= dpa);
+	ranges_around(space, dpa, &below, &above);
+	g_assert(below.len == 0 || below.dpa + below.len <= dpa);
+	g_assert(above.len == 0 || above.dpa - dpa >= len);
 	space->free_len += len;
-	if (above) {
-		len += above->len;
-		remove_range(space, above);
-	}
-	if (below && below->dpa + below->len == dpa)
-		resize_range(space, below, below->len + len);
+	joins_below = below.len > 0 && below.dpa + below.len == dpa;
+	joins_above = above.len > 0 && above.dpa == dpa + len;
+	if (joins_below && joins_above)
+		remove_range(space, &above);
+	if (joins_below)
+		change_range(space, &below, below.dpa,
+			     below.len + len + (joins_above ? above.len : 0));
+	else if (joins_above)
+		change_range(space, &above, dpa, len + above.len);
 	else
 		add_range(space, dpa, len);
 }
 
 /* The aligned part of a range. */
-static DpaPiece aligned_part(const DpaPiece *range, uint64_t align)
+static DpaPiece aligned_part(uint64_t dpa, uint64_t len, uint64_t align)
 {
-	uint64_t skip = (align - range->dpa % align) % align;
+	uint64_t skip = (align - dpa % align) % align;
 
-	if (skip >= range->len)
-		return (DpaPiece){ range->dpa, 0 };
-	return (DpaPiece){ range->dpa + skip, (range->len - skip) / align * align };
+	if (skip >= len)
+		return (DpaPiece){ dpa, 0 };
+	return (DpaPiece){ dpa + skip, (len - skip) / align * align };
 }
 
 /* Smallest range that holds LEN whole; the first step up does unless ALIGN is above the block. */
 static bool plan_one(const DpaSpace *space, uint64_t len, uint64_t align, DpaPiece *ret)
 {
-	const DpaPiece key = { 0, len };
-	GTreeNode *node = g_tree_lower_bound(space->by_len, &key);
+	SortedIter iter = sorted_map_seek(space->by_len, (SortedKey){ len, 0 });
+	const SortedKey *range;
 
-	for (; node; node = g_tree_node_next(node)) {
-		DpaPiece part = aligned_part(g_tree_node_value(node), align);
+	for (; (range = sorted_iter_key(&iter)); sorted_iter_next(&iter)) {
+		DpaPiece part = aligned_part(range->minor, range->major, align);
 
 		if (part.len >= len) {
 			*ret = (DpaPiece){ part.dpa, len };
@@ -150,24 +146,28 @@ static bool plan_one(const DpaSpace *space, uint64_t len, uint64_t align, DpaPie
 
 static int compare_longest_first(gconstpointer a, gconstpointer b)
 {
-	return compare_len(b, a, NULL);
+	const DpaPiece *x = a, *y = b;
+
+	if (x->len != y->len)
+		return x->len > y->len ? -1 : 1;
+	return (x->dpa < y->dpa) - (x->dpa > y->dpa);
 }
 
 static bool plan_many(const DpaSpace *space, uint64_t len, uint64_t align, size_t max,
 		      GArray *pieces)
 {
 	g_autoptr(GArray) parts = g_array_new(FALSE, FALSE, sizeof(DpaPiece));
-	GTreeNode *node = g_tree_node_last(space->by_len);
+	SortedIter iter = sorted_map_end(space->by_len);
 	uint64_t total = 0;
 	bool trimmed = false;
 
 	/* Longest first is fewest pieces. Where alignment trims, a shorter range may give the
 	 * longer part: then all are looked at. */
-	for (; node; node = g_tree_node_previous(node)) {
-		const DpaPiece *range = g_tree_node_value(node);
-		DpaPiece part = aligned_part(range, align);
+	while (sorted_iter_prev(&iter)) {
+		const SortedKey *range = sorted_iter_key(&iter);
+		DpaPiece part = aligned_part(range->minor, range->major, align);
 
-		trimmed |= part.len < range->len;
+		trimmed |= part.len < range->major;
 		if (part.len == 0)
 			continue;
 		g_array_append_val(parts, part);
@@ -190,7 +190,7 @@ GArray *dpa_space_plan(const DpaSpace *space, uint64_t len, uint64_t align, bool
 		       size_t max, uint64_t *ret_largest)
 {
 	g_autoptr(GArray) pieces = g_array_new(FALSE, FALSE, sizeof(DpaPiece));
-	GTreeNode *longest;
+	SortedIter iter;
 	DpaPiece piece;
 
 	if (max > 0 && plan_one(space, len, align, &piece)) {
@@ -199,8 +199,10 @@ GArray *dpa_space_plan(const DpaSpace *space, uint64_t len, uint64_t align, bool
 	}
 	if (!contiguous && len <= space->free_len && plan_many(space, len, align, max, pieces))
 		return g_steal_pointer(&pieces);
-	longest = g_tree_node_last(space->by_len);
-	*ret_largest = longest ? ((const DpaPiece *)g_tree_node_value(longest))->len : 0;
+	iter = sorted_map_end(space->by_len);
+	*ret_largest = 0;
+	if (sorted_iter_prev(&iter))
+		*ret_largest = sorted_iter_key(&iter)->major;
 	return NULL;
 }
 
@@ -211,16 +213,15 @@ uint64_t dpa_space_free_len(const DpaSpace *space)
 
 size_t dpa_space_n_ranges(const DpaSpace *space)
 {
-	return (size_t)g_tree_nnodes(space->by_dpa);
+	return sorted_map_n(space->by_dpa);
 }
 
 void dpa_space_foreach(const DpaSpace *space, void (*func)(uint64_t, uint64_t, void *),
 		       void *opaque)
 {
-	for (GTreeNode *node = g_tree_node_first(space->by_dpa); node;
-	     node = g_tree_node_next(node)) {
-		const DpaPiece *range = g_tree_node_value(node);
+	SortedIter iter = sorted_map_seek_position(space->by_dpa, 0);
+	const SortedKey *range;
 
-		func(range->dpa, range->len, opaque);
-	}
+	for (; (range = sorted_iter_key(&iter)); sorted_iter_next(&iter))
+		func(range->major, range->minor, opaque);
 }

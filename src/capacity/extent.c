@@ -72,6 +72,7 @@ Extent *extent_new(Offer *offer, uint8_t region, uint64_t dpa, uint64_t len)
 	Extent *extent = g_new0(Extent, 1);
 
 	extent->offer = offer;
+	extent->link.data = extent;
 	extent->alloc = offer->id;
 	extent->region = region;
 	extent->dpa = dpa;
@@ -156,7 +157,7 @@ void extent_free(Extent *extent)
 {
 	Offer *offer = extent->offer;
 
-	g_assert(states[extent->state].next == 0 && !extent->place);
+	g_assert(states[extent->state].next == 0);
 	g_free(extent);
 	offer->dev->n_extents -= 1;
 	offer->n_live--;

@@ -60,7 +60,7 @@ typedef struct Extent {
 	bool settled;      /* its memory is done with; only the quarantine of its DPA is left */
 	uint64_t quarantined_len; /* DPA bytes the host has not answered for */
 	struct Offer *offer;
-	GSequenceIter *place; /* in the list, while accepted */
+	GList link; /* in its memory's returned or stuck, or in a wipe job */
 } Extent;
 
 bool extent_state_may_become(ExtentState from, ExtentState to);

@@ -6,9 +6,9 @@
 #include "capacity/extent.h"
 
 /*
- * Two orders over the same extents, each O(log n): a balanced tree by first DPA, and a GSequence in
- * the order 4801h lists them: by allocation, place in the tag's assembly order, memory offset. The
- * list owns nothing.
+ * Two orders over the same extents: by first DPA, and in the order 4801h lists them, by allocation
+ * and place in the tag's assembly. That place is the offset into the allocation's memory: what
+ * comes earlier lies lower. The list owns nothing.
  */
 typedef struct ExtentList ExtentList;
 
@@ -26,8 +26,11 @@ Extent *extent_list_find(const ExtentList *list, uint64_t dpa); /* the one that 
 /* The lowest one that shares a byte with the range, NULL if none does. */
 Extent *extent_list_overlap(const ExtentList *list, uint64_t dpa, uint64_t len);
 
+/* In list order. */
 Extent *extent_list_at(const ExtentList *list, size_t position);
-Extent *extent_list_next(const Extent *extent); /* in list order */
+Extent *extent_list_next(const ExtentList *list, const Extent *extent);
 Extent *extent_list_first_of(const ExtentList *list, uint64_t alloc);
+/* Copies up to N from POSITION on; returns how many. */
+size_t extent_list_copy(const ExtentList *list, size_t position, Extent **ret, size_t n);
 
 #endif

@@ -20,7 +20,7 @@ static void foreach_mappable(DcDevice *dev, ExtentFunc func, void *opaque)
 	for (guint i = 0; i < dev->statics->len; i++)
 		func(&((StaticPart *)dev->statics->pdata[i])->extent, opaque);
 	for (Extent *extent = extent_list_at(dev->list, 0); extent;
-	     extent = extent_list_next(extent))
+	     extent = extent_list_next(dev->list, extent))
 		func(extent, opaque);
 }
 
@@ -402,15 +402,15 @@ static void device_host_gone(DcDevice *dev, uint64_t serial)
 void capacity_host_gone(Capacity *cap, uint64_t serial)
 {
 	g_autoptr(GPtrArray) devices = hash_table_values(cap->devices);
-	g_autoptr(GPtrArray) memories = hash_table_values(cap->memories);
 
 	if (serial == 0)
 		return;
 	capacity_enter(cap);
 	for (guint i = 0; i < devices->len; i++)
 		device_host_gone(devices->pdata[i], serial);
-	for (guint i = 0; i < memories->len; i++)
-		memory_host_gone(memories->pdata[i], serial);
+	/* What this frees goes later, by the queue. */
+	for (const GList *link = cap->memories.head; link; link = link->next)
+		memory_host_gone(link->data, serial);
 	capacity_leave(cap);
 }
 

@@ -19,8 +19,8 @@ static void memory_settle(Capacity *cap, const Work *work);
 void memory_join(Capacity *cap, Backend *mem)
 {
 	mem->cap = cap;
-	mem->number = cap->next_memory++;
-	g_hash_table_insert(cap->memories, &mem->number, mem);
+	mem->link.data = mem;
+	g_queue_push_tail_link(&cap->memories, &mem->link);
 	if (mem->is_static)
 		return;
 	for (ByteState i = BYTES_FREE; i < BYTES_N_STATES; i++)
@@ -32,7 +32,7 @@ void memory_leave(Backend *mem)
 {
 	Capacity *cap = mem->cap;
 
-	g_hash_table_remove(cap->memories, &mem->number);
+	g_queue_unlink(&cap->memories, &mem->link);
 	mem->cap = NULL;
 	if (mem->is_static)
 		return;
@@ -58,7 +58,7 @@ void memory_hand_out(Backend *mem, const DcHost *host)
 	Holder holder = { .serial = host->serial, .same_uid = host->same_uid };
 
 	mem->dirty = true;
-	for (guint i = 0; i < mem->holders->len; i++) {
+	for (guint i = 0; i < array_len(mem->holders); i++) {
 		Holder *known = &g_array_index(mem->holders, Holder, i);
 
 		if (known->serial == host->serial) {
@@ -66,12 +66,14 @@ void memory_hand_out(Backend *mem, const DcHost *host)
 			return;
 		}
 	}
+	if (!mem->holders)
+		mem->holders = g_array_new(FALSE, FALSE, sizeof(Holder));
 	g_array_append_val(mem->holders, holder);
 }
 
 void memory_host_replaced(Backend *mem, uint64_t serial)
 {
-	for (guint i = 0; i < mem->holders->len; i++) {
+	for (guint i = 0; i < array_len(mem->holders); i++) {
 		Holder *holder = &g_array_index(mem->holders, Holder, i);
 
 		if (holder->serial == serial)
@@ -84,7 +86,7 @@ static bool is_held_by_others(const Backend *mem, uint64_t serial)
 {
 	if (mem->read_only)
 		return false;
-	for (guint i = 0; i < mem->holders->len; i++) {
+	for (guint i = 0; i < array_len(mem->holders); i++) {
 		const Holder *holder = &g_array_index(mem->holders, Holder, i);
 
 		if (holder->serial != serial && !holder->gone &&
@@ -107,7 +109,7 @@ bool memory_is_ready_for_offer(const Backend *mem, const DcHost *host)
 		return false;
 	if (!mem->wipes)
 		return !is_held_by_others(mem, host->serial);
-	for (guint i = 0; i < mem->holders->len; i++) {
+	for (guint i = 0; i < array_len(mem->holders); i++) {
 		const Holder *holder = &g_array_index(mem->holders, Holder, i);
 
 		if (holder->serial != host->serial && !holder->wiped)
@@ -129,14 +131,15 @@ void memory_make_ready_for_offer(Backend *mem)
 void memory_attach_offer(Backend *mem, Offer *offer)
 {
 	offer->mem = mem;
-	g_ptr_array_add(mem->offers, offer);
+	offer->mem_link.data = offer;
+	g_queue_push_tail_link(&mem->offers, &offer->mem_link);
 }
 
 void memory_detach_offer(Backend *mem, Offer *offer)
 {
 	DcDevice *dev = offer->dev;
 
-	g_ptr_array_remove_fast(mem->offers, offer);
+	g_queue_unlink(&mem->offers, &offer->mem_link);
 	offer->mem = NULL;
 	if (g_hash_table_lookup(dev->offers_by_tag, &offer->tag) == offer)
 		g_hash_table_remove(dev->offers_by_tag, &offer->tag);
@@ -144,8 +147,8 @@ void memory_detach_offer(Backend *mem, Offer *offer)
 
 bool memory_is_idle(const Backend *mem)
 {
-	return mem->offers->len == 0 && mem->n_jobs == 0 && !mem->settle_queued &&
-	       mem->returned->len == 0 && mem->stuck->len == 0 && mem->state != MEMORY_WIPING;
+	return mem->offers.length == 0 && mem->n_jobs == 0 && !mem->settle_queued &&
+	       mem->returned.length == 0 && mem->stuck.length == 0 && mem->state != MEMORY_WIPING;
 }
 
 bool memory_refuses_offer(const Backend *mem, DcDevice *dev, GError **error)
@@ -153,8 +156,8 @@ bool memory_refuses_offer(const Backend *mem, DcDevice *dev, GError **error)
 	const char *why = NULL;
 	uint64_t offer = 0;
 
-	if (mem->offers->len > 0)
-		offer = ((const Offer *)mem->offers->pdata[0])->id;
+	if (mem->offers.length > 0)
+		offer = ((const Offer *)mem->offers.head->data)->id;
 	if (mem->state == MEMORY_QUARANTINED)
 		why = mem->wipe_failed
 			      ? "is quarantined because its wipe failed; reclaim it to try again"
@@ -184,14 +187,21 @@ void memory_settle_later(Backend *mem)
 	capacity_queue(mem->cap, memory_settle, mem, 0);
 }
 
+static void add_sanitize(Backend *mem, const DpaPiece *range)
+{
+	if (!mem->sanitize)
+		mem->sanitize = g_array_new(FALSE, FALSE, sizeof(DpaPiece));
+	g_array_append_vals(mem->sanitize, range, 1);
+}
+
 void memory_return(Extent *extent)
 {
 	Backend *mem = extent->offer->mem;
 	DpaPiece range = { extent->mem_offset, extent->len };
 
 	if (extent->sanitize && !mem->wipes && !mem->read_only)
-		g_array_append_val(mem->sanitize, range);
-	g_ptr_array_add(mem->returned, extent);
+		add_sanitize(mem, &range);
+	g_queue_push_tail_link(&mem->returned, &extent->link);
 	memory_settle_later(mem);
 }
 
@@ -201,7 +211,7 @@ void memory_unreserve(Extent *extent)
 
 	if (mem->dirty) {
 		extent_set_bytes(extent, BYTES_DRAINING);
-		g_ptr_array_add(mem->returned, extent);
+		g_queue_push_tail_link(&mem->returned, &extent->link);
 	} else {
 		extent_set_bytes(extent, BYTES_FREE);
 		extent_free(extent);
@@ -229,32 +239,32 @@ static void end_extent(Extent *extent)
 }
 
 /* OVER: the memory's drain is over too, which is to be remembered. */
-static void end_extents(Backend *mem, GPtrArray *extents, bool over)
+static void end_extents(Backend *mem, GQueue *extents, bool over)
 {
 	JournalEntry entry = { .type = JOURNAL_CLEAN, .backend = mem->untagged ? NULL : mem };
 
 	if (over && mem->cap->ops.journal && !mem->is_static) {
-		GArray *described = g_array_sized_new(FALSE, FALSE, sizeof(DcExtent), extents->len);
+		GArray *described = g_array_sized_new(FALSE, FALSE, sizeof(DcExtent),
+						      extents->length);
 
-		for (guint i = 0; i < extents->len; i++) {
+		for (const GList *link = extents->head; link; link = link->next) {
 			DcExtent extent;
 
-			extent_describe(extents->pdata[i], &extent);
+			extent_describe(link->data, &extent);
 			g_array_append_val(described, extent);
 		}
 		capacity_journal(mem->cap, &entry, described, NULL, NULL);
 	}
-	for (guint i = 0; i < extents->len; i++)
-		end_extent(extents->pdata[i]);
-	g_ptr_array_set_size(extents, 0);
+	while (extents->head)
+		end_extent(g_queue_pop_head_link(extents)->data);
 }
 
 /* Those whose wipe failed wait for the wipe of the whole. */
 static void end_returned(Backend *mem, bool over)
 {
-	g_ptr_array_extend(mem->returned, mem->stuck, NULL, NULL);
-	g_ptr_array_set_size(mem->stuck, 0);
-	end_extents(mem, mem->returned, over);
+	while (mem->stuck.head)
+		g_queue_push_tail_link(&mem->returned, g_queue_pop_head_link(&mem->stuck));
+	end_extents(mem, &mem->returned, over);
 }
 
 /* Extents that still use the memory, whatever for. */
@@ -264,31 +274,28 @@ static size_t n_users(const Backend *mem)
 
 	for (ByteState i = BYTES_RESERVED; i < BYTES_N_STATES; i++)
 		n += mem->n_extents[i];
-	return n - mem->returned->len - mem->stuck->len - mem->n_punching;
+	return n - mem->returned.length - mem->stuck.length - mem->n_punching;
 }
 
 /* Others still use the file: punch out what came back, or let it rest. */
 static void settle_parts(Backend *mem)
 {
-	GPtrArray *parts = mem->returned;
+	GQueue *parts = &mem->returned;
 	GArray *ranges;
 
-	if (parts->len == 0)
-		return;
-	mem->returned = g_ptr_array_new();
-	if (!mem->dirty || mem->shareable || !mem->wipes) {
-		end_extents(mem, parts, true);
-		g_ptr_array_unref(parts);
+	if (!mem->dirty || mem->shareable || !mem->wipes || parts->length == 0) {
+		if (parts->length > 0)
+			end_extents(mem, parts, true);
 		return;
 	}
-	ranges = g_array_sized_new(FALSE, FALSE, sizeof(DpaPiece), parts->len);
-	for (guint i = 0; i < parts->len; i++) {
-		const Extent *extent = parts->pdata[i];
+	ranges = g_array_sized_new(FALSE, FALSE, sizeof(DpaPiece), parts->length);
+	for (const GList *link = parts->head; link; link = link->next) {
+		const Extent *extent = link->data;
 		DpaPiece range = { extent->mem_offset, extent->len };
 
 		g_array_append_val(ranges, range);
 	}
-	mem->n_punching += parts->len;
+	mem->n_punching += parts->length;
 	wipe_job_start(mem, WIPE_PARTS, ranges, parts);
 }
 
@@ -321,8 +328,8 @@ static void make_ready(Backend *mem)
 		set_all_bytes(mem, BYTES_FREE);
 	if (was_quarantined)
 		capacity_tell_backend(mem->cap, NOTICE_FREED, mem);
-	for (guint i = 0; i < mem->offers->len; i++)
-		delivery_unblock_offer(mem->offers->pdata[i]);
+	for (const GList *link = mem->offers.head; link; link = link->next)
+		delivery_unblock_offer(link->data);
 }
 
 static int compare_pieces(gconstpointer a, gconstpointer b)
@@ -337,8 +344,9 @@ static bool is_all_sanitized(const Backend *mem)
 {
 	uint64_t end = 0;
 
-	g_array_sort(mem->sanitize, compare_pieces);
-	for (guint i = 0; i < mem->sanitize->len; i++) {
+	if (mem->sanitize)
+		g_array_sort(mem->sanitize, compare_pieces);
+	for (guint i = 0; i < array_len(mem->sanitize); i++) {
 		const DpaPiece *piece = &g_array_index(mem->sanitize, DpaPiece, i);
 
 		if (piece->dpa > end)
@@ -369,7 +377,7 @@ static void settle_whole(Backend *mem)
 			quarantine(mem);
 	} else if (whole) {
 		start_whole(mem, WIPE_WHOLE, NULL);
-	} else if (mem->sanitize->len > 0) {
+	} else if (array_len(mem->sanitize) > 0) {
 		/* A copy: should it fail, they are still to be wiped. */
 		start_whole(mem, WIPE_SOME, g_array_copy(mem->sanitize));
 	} else {
@@ -392,7 +400,7 @@ static void memory_settle(Capacity *cap, const Work *work)
 
 	mem->settle_queued = false;
 	if (mem->state == MEMORY_QUARANTINED) {
-		if (n_users(mem) == 0 && (mem->returned->len > 0 || mem->stuck->len > 0))
+		if (n_users(mem) == 0 && (mem->returned.length > 0 || mem->stuck.length > 0))
 			quarantine(mem);
 	} else if (mem->state == MEMORY_READY && may_settle_whole(mem)) {
 		settle_whole(mem);
@@ -410,7 +418,7 @@ static void whole_done(Backend *mem, WipeKind kind, MemFile *fresh, int result)
 		quarantine(mem);
 		return;
 	}
-	g_array_set_size(mem->sanitize, 0);
+	g_clear_pointer(&mem->sanitize, g_array_unref);
 	if (kind == WIPE_WHOLE)
 		backend_renew(mem, fresh);
 	else if (kind == WIPE_DROP)
@@ -418,18 +426,20 @@ static void whole_done(Backend *mem, WipeKind kind, MemFile *fresh, int result)
 	make_ready(mem);
 }
 
-void memory_wipe_done(Backend *mem, WipeKind kind, GPtrArray *parts, MemFile *fresh, int result)
+void memory_wipe_done(Backend *mem, WipeKind kind, GQueue *parts, MemFile *fresh, int result)
 {
 	if (kind != WIPE_PARTS) {
 		whole_done(mem, kind, fresh, result);
 	} else {
-		mem->n_punching -= parts->len;
+		mem->n_punching -= parts->length;
 		if (result == 0) {
 			end_extents(mem, parts, true);
 		} else {
-			for (guint i = 0; i < parts->len; i++) {
-				extent_set_bytes(parts->pdata[i], BYTES_QUARANTINED);
-				g_ptr_array_add(mem->stuck, parts->pdata[i]);
+			while (parts->head) {
+				GList *link = g_queue_pop_head_link(parts);
+
+				extent_set_bytes(link->data, BYTES_QUARANTINED);
+				g_queue_push_tail_link(&mem->stuck, link);
 			}
 			capacity_tell_backend(mem->cap, NOTICE_QUARANTINED, mem);
 		}
@@ -443,8 +453,8 @@ static void try_again(Backend *mem)
 {
 	if (mem->state == MEMORY_QUARANTINED && !mem->wipe_failed)
 		settle_whole(mem);
-	for (guint i = 0; i < mem->offers->len; i++) {
-		Offer *offer = mem->offers->pdata[i];
+	for (const GList *link = mem->offers.head; link; link = link->next) {
+		Offer *offer = link->data;
 
 		delivery_unblock_offer(offer);
 		/* What is accepted of it may now be mapped for the present host. */
@@ -456,7 +466,7 @@ static void try_again(Backend *mem)
 
 static bool has_gone_holder(const Backend *mem)
 {
-	for (guint i = 0; i < mem->holders->len; i++) {
+	for (guint i = 0; i < array_len(mem->holders); i++) {
 		const Holder *holder = &g_array_index(mem->holders, Holder, i);
 
 		if (holder->gone && !holder->wiped)
@@ -467,7 +477,7 @@ static bool has_gone_holder(const Backend *mem)
 
 void memory_host_gone(Backend *mem, uint64_t serial)
 {
-	for (guint i = 0; i < mem->holders->len; i++) {
+	for (guint i = 0; i < array_len(mem->holders); i++) {
 		Holder *holder = &g_array_index(mem->holders, Holder, i);
 
 		if (holder->serial != serial)
@@ -491,7 +501,7 @@ bool memory_reclaim(Backend *mem, GError **error)
 			    mem->name);
 		return false;
 	}
-	for (guint i = 0; i < mem->holders->len; i++)
+	for (guint i = 0; i < array_len(mem->holders); i++)
 		g_array_index(mem->holders, Holder, i).gone = true;
 	mem->wipe_failed = false;
 	try_again(mem);

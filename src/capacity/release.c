@@ -368,7 +368,7 @@ void release_everything(DcDevice *dev)
 	for (guint i = 0; i < dev->releases->len; i++)
 		((Release *)dev->releases->pdata[i])->options.must_apply = true;
 	for (Extent *extent = extent_list_at(dev->list, 0); extent;
-	     extent = extent_list_next(extent)) {
+	     extent = extent_list_next(dev->list, extent)) {
 		DcRange range = { extent->dpa, extent->len };
 
 		if (!extent->locked)

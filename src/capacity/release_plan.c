@@ -58,7 +58,7 @@ static bool want_tag(ReleasePlan *plan, GError **error)
 	Extent *extent = offer ? extent_list_first_of(dev->list, offer->id) : NULL;
 	char text[UUID_TEXT_SIZE];
 
-	for (; extent && extent->alloc == offer->id; extent = extent_list_next(extent))
+	for (; extent && extent->alloc == offer->id; extent = extent_list_next(dev->list, extent))
 		if (extent->region == request->region &&
 		    !want(plan, extent, extent->dpa, extent->len, error))
 			return false;

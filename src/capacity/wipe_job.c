@@ -8,10 +8,10 @@ struct WipeJob {
 	Backend *mem; /* stays: it counts its jobs */
 	WipeKind kind;
 	MemFile *file;
-	bool replace;     /* WIPE_WHOLE: by a fresh file */
-	bool populate;    /* which is to be allocated at once */
-	GArray *ranges;   /* DpaPiece */
-	GPtrArray *parts; /* Extents; not for the thread that runs the job */
+	bool replace;   /* WIPE_WHOLE: by a fresh file */
+	bool populate;  /* which is to be allocated at once */
+	GArray *ranges; /* DpaPiece */
+	GQueue parts;   /* Extents; not for the thread that runs the job */
 	unsigned faults;
 	MemFile *fresh;
 	int result;
@@ -29,7 +29,7 @@ static void send(Capacity *cap, const Work *work)
 	}
 }
 
-void wipe_job_start(Backend *mem, WipeKind kind, GArray *ranges, GPtrArray *parts)
+void wipe_job_start(Backend *mem, WipeKind kind, GArray *ranges, GQueue *parts)
 {
 	WipeJob *job = g_new0(WipeJob, 1);
 
@@ -39,7 +39,10 @@ void wipe_job_start(Backend *mem, WipeKind kind, GArray *ranges, GPtrArray *part
 	job->replace = mem_file_is_replaceable(mem->file);
 	job->populate = mem->prealloc;
 	job->ranges = ranges;
-	job->parts = parts;
+	if (parts) {
+		job->parts = *parts;
+		g_queue_init(parts);
+	}
 	job->faults = mem->cap->ops.faults;
 	job->result = -ECANCELED;
 	mem->n_jobs++;
@@ -92,14 +95,13 @@ void wipe_job_run(WipeJob *job)
 void wipe_job_finish(WipeJob *job)
 {
 	Capacity *cap = job->mem->cap;
-	GPtrArray *parts = job->parts;
 
 	capacity_enter(cap);
 	g_clear_pointer(&job->file, mem_file_unref);
 	job->mem->n_jobs--;
-	memory_wipe_done(job->mem, job->kind, parts, g_steal_pointer(&job->fresh), job->result);
+	memory_wipe_done(job->mem, job->kind, &job->parts, g_steal_pointer(&job->fresh),
+			 job->result);
 	g_clear_pointer(&job->ranges, g_array_unref);
-	g_clear_pointer(&parts, g_ptr_array_unref);
 	g_free(job);
 	capacity_leave(cap);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Extents: every transition of their life, the list in both its orders, free DPA, shared bytes. */
 #include "capacity/capacity_priv.h"
+#include "capacity/sorted_map.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -43,6 +44,100 @@ static void test_illegal_transition(void)
 	g_test_trap_assert_failed();
 }
 
+/* ---- the map under it ---- */
+
+#define MAP_KEYS 3000
+
+static SortedKey map_key(unsigned i)
+{
+	return (SortedKey){ i / 3, i % 3 };
+}
+
+/* Against an array that says which keys are there. */
+static void check_map(const SortedMap *map, const unsigned *there)
+{
+	SortedIter iter = sorted_map_seek_position(map, 0);
+	const unsigned *below = NULL;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < MAP_KEYS; i++) {
+		SortedIter seek = sorted_map_seek(map, map_key(i)), at;
+
+		if (there[i]) {
+			at = sorted_map_seek_position(map, n++);
+			g_assert_true(sorted_iter_value(&at) == &there[i]);
+			g_assert_true(sorted_iter_value(&iter) == &there[i]);
+			g_assert_true(sorted_iter_value(&seek) == &there[i]);
+			sorted_iter_next(&iter);
+			below = &there[i];
+		}
+		g_assert_true(sorted_map_lookup(map, map_key(i)) == (there[i] ? below : NULL));
+		g_assert_true(sorted_map_at_or_below(map, map_key(i)) == below);
+		g_assert_true(sorted_map_above(map, map_key(i)) == sorted_iter_value(&iter));
+	}
+	g_assert_null(sorted_iter_value(&iter));
+	g_assert_null(sorted_iter_key(&iter));
+	g_assert_cmpuint(sorted_map_n(map), ==, n);
+	iter = sorted_map_end(map);
+	g_assert_cmpint(sorted_iter_prev(&iter), ==, n > 0);
+	if (n > 0)
+		g_assert_true(sorted_iter_value(&iter) == below);
+	while (sorted_iter_prev(&iter))
+		n--;
+	g_assert_cmpuint(n, <=, 1);
+}
+
+static void test_map(void)
+{
+	SortedMap *map = sorted_map_new();
+	unsigned there[MAP_KEYS] = { 0 };
+
+	check_map(map, there);
+	for (unsigned i = 0; i < MAP_KEYS; i += 2) { /* in order: leaves fill up */
+		sorted_map_insert(map, map_key(i), &there[i]);
+		there[i] = 1;
+	}
+	check_map(map, there);
+	for (unsigned round = 0; round < 40; round++) {
+		/* Grows and shrinks, so that leaves split, empty and merge. */
+		int inserts = round % 10 < 5 ? 80 : 20;
+
+		for (unsigned i = 0; i < 600; i++) {
+			unsigned at = (unsigned)g_test_rand_int_range(0, MAP_KEYS);
+
+			if (!there[at] && g_test_rand_int_range(0, 100) < inserts) {
+				sorted_map_insert(map, map_key(at), &there[at]);
+				there[at] = 1;
+			} else if (there[at] && g_test_rand_int_range(0, 100) >= inserts) {
+				sorted_map_remove(map, map_key(at));
+				there[at] = 0;
+			}
+		}
+		check_map(map, there);
+	}
+	for (unsigned i = MAP_KEYS; i-- > 0;)
+		if (there[i])
+			sorted_map_remove(map, map_key(i));
+	g_assert_cmpuint(sorted_map_n(map), ==, 0);
+	sorted_map_free(map);
+}
+
+static void test_map_rekey(void)
+{
+	SortedMap *map = sorted_map_new();
+	int values[100];
+
+	for (unsigned i = 0; i < 100; i++)
+		sorted_map_insert(map, (SortedKey){ 10 * i, 7 }, &values[i]);
+	for (unsigned i = 0; i < 100; i++)
+		sorted_map_rekey(map, (SortedKey){ 10 * i, 7 }, (SortedKey){ 10 * i + 5, i });
+	for (unsigned i = 0; i < 100; i++) {
+		g_assert_null(sorted_map_lookup(map, (SortedKey){ 10 * i, 7 }));
+		g_assert_true(sorted_map_lookup(map, (SortedKey){ 10 * i + 5, i }) == &values[i]);
+	}
+	sorted_map_free(map);
+}
+
 /* ---- the list ---- */
 
 static Extent *new_extent(uint64_t alloc, uint32_t order, uint64_t dpa, uint64_t len)
@@ -51,6 +146,7 @@ static Extent *new_extent(uint64_t alloc, uint32_t order, uint64_t dpa, uint64_t
 
 	extent->alloc = alloc;
 	extent->order = order;
+	extent->mem_offset = order * MIB; /* assembly order is memory order */
 	extent->dpa = dpa;
 	extent->len = len;
 	return extent;
@@ -112,8 +208,8 @@ static void test_list_order(void)
 	g_assert_cmpuint(extent_list_first_of(list, 9)->dpa, ==, 0);
 	g_assert_null(extent_list_first_of(list, 4));
 	g_assert_null(extent_list_first_of(list, 10));
-	g_assert_cmpuint(extent_list_next(extent_list_at(list, 2))->dpa, ==, 9 * MIB);
-	g_assert_null(extent_list_next(extent_list_at(list, 5)));
+	g_assert_cmpuint(extent_list_next(list, extent_list_at(list, 2))->dpa, ==, 9 * MIB);
+	g_assert_null(extent_list_next(list, extent_list_at(list, 5)));
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
 		extent_list_remove(list, extents[i]);
 		g_free(extents[i]);
@@ -133,6 +229,7 @@ static void test_list_split(void)
 	first->shared_seq = 5;
 	first->map_id = 77;
 	other->order = 1;
+	other->mem_offset = 40 * MIB;
 	extent_list_insert(list, first);
 	extent_list_insert(list, other);
 	upper = extent_list_split(list, first, 2 * MIB);
@@ -277,6 +374,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/unit/capacity/extent/transitions", test_transitions);
 	g_test_add_func("/unit/capacity/extent/illegal-transition", test_illegal_transition);
+	g_test_add_func("/unit/capacity/sorted-map/random", test_map);
+	g_test_add_func("/unit/capacity/sorted-map/rekey", test_map_rekey);
 	g_test_add_func("/unit/capacity/extent-list/lookup", test_list_lookup);
 	g_test_add_func("/unit/capacity/extent-list/order", test_list_order);
 	g_test_add_func("/unit/capacity/extent-list/split", test_list_split);
