@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the benchmarks share: a clock, a median, and one line of JSON per figure on stdout. */
+/* What the benchmarks share: a clock, and one line of JSON per figure on stdout. */
 #include "bench/bench.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 uint64_t bench_now_ns(void)
@@ -12,19 +11,6 @@ uint64_t bench_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-double bench_median(double *values, size_t n)
-{
-	qsort(values, n, sizeof(*values), compare);
-	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
 void bench_report(const char *name, double value, const char *unit, BenchTarget kind, double target)

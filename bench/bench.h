@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the benchmarks share: a clock, a median, and one line of JSON per figure on stdout. */
+/* What the benchmarks share: a clock, and one line of JSON per figure on stdout. */
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
@@ -12,7 +12,6 @@ typedef enum BenchTarget {
 } BenchTarget;
 
 uint64_t bench_now_ns(void);
-double bench_median(double *values, size_t n); /* sorts VALUES; N >= 1 */
 /* {"name", "value", "unit", "target", "met", "better": "less" or "more"} */
 void bench_report(const char *name, double value, const char *unit, BenchTarget kind,
 		  double target);
