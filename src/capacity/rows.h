@@ -43,8 +43,8 @@ typedef enum RowKind {
 
 /* What must not go backwards. There from the first record on; written again with each use. */
 typedef struct RowCounters {
-	uint64_t next_id;     /* offers, release requests, devices: one number space */
-	uint64_t next_map;    /* map ids; always some way ahead of those in use */
+	uint64_t next_id;     /* offers and release requests: one number space */
+	uint64_t next_map;    /* maps and devices; always some way ahead of those in use */
 	uint64_t last_serial; /* highest serial of a host so far */
 } RowCounters;
 
@@ -75,8 +75,10 @@ typedef struct RowBackend {
 	bool wipes;             /* on release; false = keeps */
 	uint64_t incarnation;   /* of the present FILE */
 	uint64_t device;        /* static partition: the device's id; 0 = named backend */
-	uint64_t static_dpa;    /* static partition */
-	bool fresh_per_session; /* static partition: zeroed for each new session of a host */
+	uint64_t static_dpa;    /* static partition; all below too */
+	bool fresh_per_session; /* zeroed for each new session of a host */
+	uint64_t map_id;        /* 0 = never mapped */
+	uint64_t host;          /* serial of the host that was given that map; 0 = none */
 } RowBackend;
 
 /*
