@@ -124,8 +124,6 @@ typedef struct RowWipe {
 	uint64_t len;
 } RowWipe;
 
-#define ROW_MAX_REGIONS 8
-
 typedef struct RowRegion {
 	uint64_t len;
 	uint64_t block_size;
@@ -141,7 +139,7 @@ typedef struct RowDevice {
 	char *name; /* unique */
 	uint64_t static_len;
 	uint32_t n_regions;
-	RowRegion regions[ROW_MAX_REGIONS];
+	RowRegion *regions; /* n_regions (0 to 8) of them, g_malloc()ed */
 	uint32_t max_extents;
 	uint32_t max_offers;
 	uint32_t max_chain;
@@ -311,6 +309,8 @@ static inline const RowChange *row_record_at(const RowRecord *record, guint inde
 {
 	return &g_array_index(record->changes, RowChange, index);
 }
+
+#define UNTAGGED_FILE_NAME "softdcd-untagged"
 
 /* The stored descriptor of a memfd or hugetlb FILE as MemFile; checks that it is what the row
  * says. Owns FD on success. Put the result into the row's FILE for a restart. */
