@@ -2,51 +2,28 @@
 /* vfio-user client: register access, interrupts, reset. */
 #include "link/vfu_client.h"
 
+#include "link/unix_connect.h"
 #include "link/vfu_client_setup.h"
-#include "util/autofd.h"
 
 #include <errno.h>
 #include <gio/gio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 VfuClient *vfu_client_new(int fd, unsigned timeout_ms, GError **error)
 {
 	g_autoptr(VfuClient) client = g_new0(VfuClient, 1);
 
 	vfu_client_conn_init(&client->conn, fd, timeout_ms);
+	client->replay = vfu_replay_new();
 	if (!vfu_client_setup(client, error))
 		return NULL;
 	return g_steal_pointer(&client);
 }
 
-static int connect_to(const char *path, unsigned timeout_ms)
-{
-	/* Also bounds connect(), which waits while the server's backlog is full. */
-	struct timeval timeout = {
-		.tv_sec = timeout_ms / 1000,
-		.tv_usec = timeout_ms % 1000 * 1000,
-	};
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	AUTOFD int fd = -EBADF;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	return fd_steal(&fd);
-}
-
 VfuClient *vfu_client_connect(const char *path, unsigned timeout_ms, GError **error)
 {
-	int fd = connect_to(path, timeout_ms);
+	int fd = unix_connect(path, SOCK_STREAM, timeout_ms);
 
 	if (fd < 0) {
 		g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-fd),
@@ -62,7 +39,24 @@ void vfu_client_free(VfuClient *client)
 		return;
 	vfu_client_conn_clear(&client->conn);
 	vfu_client_unmap(client);
+	vfu_replay_free(client->replay);
 	g_free(client);
+}
+
+int vfu_client_replay(VfuClient *client)
+{
+	return vfu_replay_run(client->replay, client);
+}
+
+void vfu_client_keep(VfuClient *client, unsigned index, uint64_t offset, uint64_t len)
+{
+	vfu_replay_keep(client->replay, index, offset, len);
+	__atomic_store_n(&client->keeps_bars, 1, __ATOMIC_RELEASE);
+}
+
+void vfu_client_disconnect(VfuClient *client)
+{
+	vfu_client_conn_close(&client->conn);
 }
 
 bool vfu_client_is_connected(VfuClient *client)
@@ -201,12 +195,23 @@ static int write_chunk(VfuClient *client, unsigned index, uint64_t offset, const
 	return rc;
 }
 
+/* Also what is written while the device is away has to be there when it is back. */
+static void note_write(VfuClient *client, unsigned index, uint64_t offset, const void *buf,
+		       uint32_t count)
+{
+	if (index != VFU_REGION_CONFIG && !__atomic_load_n(&client->keeps_bars, __ATOMIC_ACQUIRE))
+		return;
+	if (index < client->n_regions && is_inside(offset, count, client->regions[index].len))
+		vfu_replay_note_write(client->replay, index, offset, buf, count);
+}
+
 int vfu_client_write(VfuClient *client, unsigned index, uint64_t offset, const void *buf,
 		     uint32_t count, bool posted)
 {
 	int rc = check_access(client, index, offset, count);
 	void *mapped;
 
+	note_write(client, index, offset, buf, count);
 	if (rc < 0)
 		return rc;
 	if (!client->regions[index].writable)
@@ -259,10 +264,11 @@ int vfu_client_set_irqs(VfuClient *client, unsigned index, unsigned start, const
 {
 	uint32_t flags = VFU_IRQ_DATA_EVENTFD | VFU_IRQ_ACTION_TRIGGER;
 
+	if (n == 0 || !is_inside(start, n, vfu_client_n_irqs(client, index)))
+		return is_alive(client) ? -EINVAL : -EIO;
+	vfu_replay_note_irqs(client->replay, index, start, fds, n);
 	if (!is_alive(client))
 		return -EIO;
-	if (n == 0 || !is_inside(start, n, vfu_client_n_irqs(client, index)))
-		return -EINVAL;
 	for (unsigned done = 0, run; done < n; done += run) {
 		bool binds = fds[done] >= 0;
 		int rc;
@@ -282,6 +288,7 @@ int vfu_client_set_irqs(VfuClient *client, unsigned index, unsigned start, const
 
 int vfu_client_disable_irqs(VfuClient *client, unsigned index)
 {
+	vfu_replay_note_irqs_off(client->replay, index);
 	return set_irqs(client, VFU_IRQ_DATA_NONE | VFU_IRQ_ACTION_TRIGGER, index, 0, 0, NULL, 0);
 }
 
@@ -289,5 +296,6 @@ int vfu_client_reset(VfuClient *client)
 {
 	VfuExchange x = { .command = VFU_DEVICE_RESET };
 
+	vfu_replay_note_reset(client->replay);
 	return vfu_client_conn_exchange(&client->conn, &x);
 }

@@ -9,8 +9,8 @@
 
 /*
  * One request in flight at a time (a mutex). After a time-out, a protocol violation or end of file
- * the connection is closed for good: reads then give all-ones, writes vanish, calls return -EIO.
- * The call that met the end itself returns -ETIMEDOUT, -EPROTO or -EIO.
+ * the connection is closed: reads then give all-ones, writes vanish, calls return -EIO, until
+ * vfu_client_reconnect(). The call that met the end itself returns -ETIMEDOUT, -EPROTO or -EIO.
  * The server is not trusted: sizes, capability chains, sparse areas, seals and fds are checked.
  */
 typedef struct VfuClient VfuClient;
@@ -20,6 +20,22 @@ VfuClient *vfu_client_new(int fd, unsigned timeout_ms, GError **error);
 VfuClient *vfu_client_connect(const char *path, unsigned timeout_ms, GError **error);
 void vfu_client_free(VfuClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfuClient, vfu_client_free)
+/*
+ * Goes on with the same device over FD (owned, also on failure), which a restarted server serves.
+ * What was mapped is at the same address, now of the new server's file. False, with the client as
+ * it was, if the server does not answer or the device is not as it was: sizes, mappings, interrupts
+ * (G_IO_ERROR_NOT_SUPPORTED). No other call may run meanwhile that touches mapped areas directly.
+ */
+bool vfu_client_reconnect(VfuClient *client, int fd, GError **error);
+/*
+ * Writes into the device what has been written into it before, also while it was away: the plain
+ * PCI part of configuration space and the ranges named by vfu_client_keep(); binds the eventfds of
+ * interrupts. Interrupts of the time between are lost: look. 0 or -errno.
+ */
+int vfu_client_replay(VfuClient *client);
+void vfu_client_keep(VfuClient *client, unsigned index, uint64_t offset, uint64_t len);
+/* As if the server had closed. */
+void vfu_client_disconnect(VfuClient *client);
 /* False from the moment the server has closed, also if no call has noticed yet. */
 bool vfu_client_is_connected(VfuClient *client);
 

@@ -23,7 +23,7 @@ void vfu_client_conn_init(VfuClientConn *conn, int fd, unsigned timeout_ms)
 }
 
 /* With the lock held. A socket that missed one reply can never be trusted to be in step again. */
-static void conn_close(VfuClientConn *conn)
+static void close_locked(VfuClientConn *conn)
 {
 	__atomic_store_n(&conn->alive, 0, __ATOMIC_RELEASE);
 	if (conn->fd >= 0)
@@ -33,16 +33,33 @@ static void conn_close(VfuClientConn *conn)
 
 void vfu_client_conn_clear(VfuClientConn *conn)
 {
-	conn_close(conn);
+	close_locked(conn);
 	g_mutex_clear(&conn->lock);
+}
+
+void vfu_client_conn_close(VfuClientConn *conn)
+{
+	g_mutex_lock(&conn->lock);
+	close_locked(conn);
+	g_mutex_unlock(&conn->lock);
 }
 
 int vfu_client_conn_violated(VfuClientConn *conn)
 {
-	g_mutex_lock(&conn->lock);
-	conn_close(conn);
-	g_mutex_unlock(&conn->lock);
+	vfu_client_conn_close(conn);
 	return -EPROTO;
+}
+
+void vfu_client_conn_take(VfuClientConn *conn, VfuClientConn *fresh)
+{
+	g_mutex_lock(&conn->lock);
+	close_locked(conn);
+	conn->fd = fresh->fd;
+	conn->next_id = fresh->next_id;
+	fresh->fd = -1;
+	close_locked(fresh);
+	__atomic_store_n(&conn->alive, 1, __ATOMIC_RELEASE);
+	g_mutex_unlock(&conn->lock);
 }
 
 bool vfu_client_conn_is_alive(VfuClientConn *conn)
@@ -300,7 +317,7 @@ static int exchange_locked(VfuClientConn *conn, VfuExchange *x)
 		if (x->ret_fd >= 0)
 			close(x->ret_fd);
 		x->ret_fd = -1;
-		conn_close(conn);
+		close_locked(conn);
 	}
 	return rc;
 }

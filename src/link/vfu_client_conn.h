@@ -53,5 +53,8 @@ int vfu_client_conn_exchange(VfuClientConn *conn, VfuExchange *x);
 /* For replies whose contents are a lie. Returns -EPROTO. */
 int vfu_client_conn_violated(VfuClientConn *conn);
 bool vfu_client_conn_is_alive(VfuClientConn *conn);
+void vfu_client_conn_close(VfuClientConn *conn);
+/* Goes on with the socket of FRESH, which nobody else uses and which is closed afterwards. */
+void vfu_client_conn_take(VfuClientConn *conn, VfuClientConn *fresh);
 
 #endif

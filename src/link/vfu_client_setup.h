@@ -5,6 +5,7 @@
 
 #include "link/vfu_client.h"
 #include "link/vfu_client_conn.h"
+#include "link/vfu_replay.h"
 
 /* What a server may claim to have. */
 #define VFU_CLIENT_MAX_REGIONS 100u
@@ -22,7 +23,7 @@ typedef struct VfuClientRegion {
 	GArray *mappings; /* of VfuMapping; NULL = none */
 } VfuClientRegion;
 
-/* All but conn is constant once vfu_client_new() has returned. */
+/* All but conn and what is said to be atomic is constant once vfu_client_new() has returned. */
 struct VfuClient {
 	VfuClientConn conn;
 	uint32_t max_data;
@@ -31,6 +32,8 @@ struct VfuClient {
 	VfuClientRegion regions[VFU_CLIENT_MAX_REGIONS];
 	unsigned n_irqs;
 	uint32_t irq_counts[VFU_CLIENT_MAX_IRQS];
+	VfuReplay *replay;
+	int keeps_bars; /* atomic: the replay wants more than configuration space */
 };
 
 bool vfu_client_setup(VfuClient *client, GError **error);
