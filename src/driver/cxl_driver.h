@@ -105,6 +105,14 @@ const CxlDcRegionInfo *cxl_memdev_dc_region(const CxlMemdev *memdev, unsigned in
 /* Is OPCODE in the command effects log; its effects, or -1 */
 int cxl_memdev_effects(const CxlMemdev *memdev, uint16_t opcode);
 
+/*
+ * (!) For a device that was away and answers again, over whatever has replaced the bus below it:
+ * turns it on, sets its clock, and commits again, at the same addresses, the decoders it has lost.
+ * 1 if it had kept them all, 0 if not; -ESTALE: it is not the device it was; any failure may be
+ * followed by another try. The payload is mapped anew (CxlBus.bar_map). Then cxl_dcd_resume().
+ */
+int cxl_memdev_resume(CxlMemdev *memdev);
+
 /* ---- commands ---- */
 
 /*
@@ -249,6 +257,9 @@ int cxl_dcd_poll(CxlDcd *dcd, unsigned timeout_ms);
 /* (!) Reads the accepted list again and makes our table agree: groups that appeared are recovered,
  * what disappeared is revoked. Done by itself when the outcome of a command is unknown. */
 int cxl_dcd_resync(CxlDcd *dcd);
+/* (!) After cxl_memdev_resume(): forgets records read and not handled, sets the interrupt policy,
+ * and resyncs. Offers that were not answered come again. */
+int cxl_dcd_resume(CxlDcd *dcd);
 /* (!) Gives back a group by tag or id, or all accepted parts of a DPA range. -ENOENT: not held. */
 int cxl_dcd_release_tag(CxlDcd *dcd, const CxlTag *tag);
 int cxl_dcd_release_group(CxlDcd *dcd, uint64_t id);

@@ -15,7 +15,7 @@
 #define POLL_MIN_US         50
 #define POLL_MAX_US         2000
 
-static int set_policy(CxlDcd *dcd)
+int dcd_set_policy(CxlDcd *dcd)
 {
 	CxlMemdev *memdev = dcd->memdev;
 	CxlEventIntPolicy policy = { 0 };
@@ -93,7 +93,7 @@ int cxl_dcd_start(CxlMemdev *memdev, const CxlDcdOps *ops, void *opaque,
 	if (!dcd->in || !dcd->out || !dcd->uncleared)
 		err = driver_fail(driver, -ENOMEM, "out of memory");
 	else
-		err = set_policy(dcd);
+		err = dcd_set_policy(dcd);
 	if (err >= 0 && memdev->info.has_dc)
 		err = dcd_sync(dcd);
 	if (err < 0) {

@@ -75,6 +75,9 @@ struct CxlDcd {
 	unsigned uncleared_log;
 };
 
+/* ---- dcd.c ---- */
+int dcd_set_policy(CxlDcd *dcd); /* interrupts for all logs */
+
 /* ---- held.c ---- */
 void held_init(CxlDcd *dcd);
 Held *held_overlap(const CxlDcd *dcd, uint64_t dpa, uint64_t len); /* the lowest, or NULL */

@@ -180,11 +180,13 @@ void driver_name_bdf(char name[24], const char *kind, uint32_t bdf);
 int driver_scan(CxlDriver *driver);  /* enumerate.c: fills ports and memdevs */
 int memdev_probe(CxlMemdev *memdev); /* memdev.c */
 void memdev_free(CxlMemdev *memdev);
-int memdev_probe_mailbox(CxlMemdev *memdev); /* mailbox.c */
-int memdev_identify(CxlMemdev *memdev);      /* identify.c: all command based facts */
-int memdev_read_cdat(CxlMemdev *memdev);     /* cdat.c; -ENOENT: no such table */
-int memdev_enable_mem(CxlMemdev *memdev);    /* memdev.c */
-int driver_adopt(CxlDriver *driver);         /* region.c */
+int memdev_wait_mailbox(CxlMemdev *memdev);     /* memdev.c: until it is ready */
+uint64_t memdev_read_serial(CxlMemdev *memdev); /* 0 = it has none */
+int memdev_probe_mailbox(CxlMemdev *memdev);    /* mailbox.c */
+int memdev_identify(CxlMemdev *memdev);         /* identify.c: all command based facts */
+int memdev_read_cdat(CxlMemdev *memdev);        /* cdat.c; -ENOENT: no such table */
+int memdev_enable_mem(CxlMemdev *memdev);       /* memdev.c */
+int driver_adopt(CxlDriver *driver);            /* region.c */
 
 /* One exchange with a DOE mailbox at CAP; lengths in dwords without header (doe.c). */
 int doe_abort(CxlDriver *driver, uint32_t bdf, unsigned cap);

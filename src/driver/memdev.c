@@ -123,7 +123,7 @@ static int probe_device_regs(CxlMemdev *memdev)
 	return 0;
 }
 
-static void read_serial(CxlMemdev *memdev)
+uint64_t memdev_read_serial(CxlMemdev *memdev)
 {
 	CxlDriver *driver = memdev->driver;
 	uint32_t bdf = memdev->info.bdf;
@@ -131,18 +131,16 @@ static void read_serial(CxlMemdev *memdev)
 	unsigned n = pci_read_extcaps(driver, bdf, caps);
 
 	for (unsigned i = 0; i < n; i++) {
-		if (caps[i].id != PCI_EXTCAP_DSN || caps[i].offset + PCI_DSN_LEN > PCI_CONFIG_LEN)
-			continue;
-		memdev->info.serial = pci_config_read(driver, bdf, caps[i].offset + PCI_DSN_LO, 4);
-		memdev->info.serial |=
-			(uint64_t)pci_config_read(driver, bdf, caps[i].offset + PCI_DSN_HI, 4)
-			<< 32;
-		return;
+		uint32_t at = caps[i].offset;
+
+		if (caps[i].id == PCI_EXTCAP_DSN && at + PCI_DSN_LEN <= PCI_CONFIG_LEN)
+			return pci_config_read(driver, bdf, at + PCI_DSN_LO, 4) |
+			       (uint64_t)pci_config_read(driver, bdf, at + PCI_DSN_HI, 4) << 32;
 	}
+	return 0;
 }
 
-/* 1: the device's mailbox is ready, and *ret_media tells of the media */
-static int wait_mailbox(CxlMemdev *memdev)
+int memdev_wait_mailbox(CxlMemdev *memdev)
 {
 	CxlDriver *driver = memdev->driver;
 	uint64_t end = driver_now_us(driver) + driver->options.media_ms * 1000ull;
@@ -231,7 +229,7 @@ int memdev_probe(CxlMemdev *memdev)
 	pci_config_set_bits(driver, bdf, PCI_CFG_COMMAND, PCI_CMD_MEM | PCI_CMD_MASTER);
 	memdev->info.vendor_id = (uint16_t)pci_config_read(driver, bdf, PCI_CFG_VENDOR_ID, 2);
 	memdev->info.device_id = (uint16_t)pci_config_read(driver, bdf, PCI_CFG_DEVICE_ID, 2);
-	read_serial(memdev);
+	memdev->info.serial = memdev_read_serial(memdev);
 	pci_find_dvsecs(driver, bdf, &memdev->dvsecs);
 	if (memdev->dvsecs.len[CXL_DVSEC_ID_DEVICE] < offsetof(CxlDvsecDevice, cap3))
 		return driver_fail(driver, -ENXIO, "%s: no CXL device DVSEC of sane length",
@@ -240,7 +238,7 @@ int memdev_probe(CxlMemdev *memdev)
 		driver_log(driver, "%s: no flex bus DVSEC", memdev->name);
 	err = probe_device_regs(memdev);
 	if (err >= 0)
-		err = wait_mailbox(memdev);
+		err = memdev_wait_mailbox(memdev);
 	if (err >= 0)
 		err = memdev_probe_mailbox(memdev);
 	if (err >= 0)
