@@ -470,3 +470,45 @@ FabricHeld *fabric_endpoint_held(FabricEndpoint *ep, size_t *ret_n)
 	*ret_n = n;
 	return held;
 }
+
+void fabric_endpoint_drop_unexposed(FabricEndpoint *ep)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	g_mutex_lock(&ep->lock);
+	g_hash_table_iter_init(&iter, ep->maps);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		Map *map = value;
+
+		if (map->is_exposed)
+			continue;
+		if (map->n_parts > 0)
+			revoke_range(ep, map, map->config.dpa, map->config.len);
+		g_hash_table_iter_remove(&iter);
+	}
+	g_mutex_unlock(&ep->lock);
+}
+
+int fabric_endpoint_find(FabricEndpoint *ep, uint64_t dpa, FabricPlace *ret)
+{
+	uint64_t run;
+	Part *part;
+
+	g_mutex_lock(&ep->lock);
+	part = endpoint_find_part(ep, dpa, &run);
+	if (part) {
+		const Map *map = part->map;
+
+		*ret = (FabricPlace){
+			.map_id = map->config.id,
+			.incarnation = map->config.incarnation,
+			.offset = map->config.offset + (dpa - map->config.dpa),
+			.run = run,
+			.fd = map->file->fd,
+			.writable = map->config.writable,
+		};
+	}
+	g_mutex_unlock(&ep->lock);
+	return part ? 0 : -ENOENT;
+}

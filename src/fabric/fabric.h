@@ -188,6 +188,20 @@ int fabric_endpoint_revoke(FabricEndpoint *ep, uint64_t map_id, uint64_t dpa, ui
 int fabric_endpoint_drop(FabricEndpoint *ep, uint64_t map_id);
 /* What is exposed, in order of DPA, for the hello of a new link. Caller frees. */
 FabricHeld *fabric_endpoint_held(FabricEndpoint *ep, size_t *ret_n);
+/* Drops what was prepared and never exposed: of no use when the link that did it is gone. */
+void fabric_endpoint_drop_unexposed(FabricEndpoint *ep);
+
+/* The file behind a DPA. */
+typedef struct FabricPlace {
+	uint64_t map_id, incarnation;
+	uint64_t offset; /* in fd */
+	uint64_t run;    /* bytes from there on in the same map */
+	int fd;          /* open as long as something of the map is exposed */
+	bool writable;
+} FabricPlace;
+
+/* -ENOENT where nothing is exposed. */
+int fabric_endpoint_find(FabricEndpoint *ep, uint64_t dpa, FabricPlace *ret);
 
 /* ---- Accesses ---- */
 
