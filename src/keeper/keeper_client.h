@@ -22,7 +22,7 @@ typedef struct KeeperClient KeeperClient;
 #define KEEPER_CLIENT_ERROR (keeper_client_error_quark())
 GQuark keeper_client_error_quark(void);
 typedef enum KeeperClientError {
-	KEEPER_CLIENT_ERROR_FAILED,     /* no keeper can be reached or started, or it answers badly */
+	KEEPER_CLIENT_ERROR_FAILED, /* no keeper can be reached or started, or it answers badly */
 	KEEPER_CLIENT_ERROR_TIMED_OUT,  /* it does not answer */
 	KEEPER_CLIENT_ERROR_FULL,       /* its limit of open files */
 	KEEPER_CLIENT_ERROR_EXISTS,     /* another file is held under this incarnation */

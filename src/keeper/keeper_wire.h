@@ -13,15 +13,15 @@
  *   STORE n items+fds   STATUS        all n are held, or none is
  *   DROP  n keys        STATUS        count = how many of them were held
  *   LIST                ITEMS ..., STATUS         without descriptors
- *   FETCH n keys        ITEMS+fds ..., STATUS     those that are held; n = 0: everything
+ *   FETCH               ITEMS+fds ..., STATUS
  *   BYE                 STATUS        and the keeper ends, with all it held
  *
  * Requests are pipelined and answered in order; each answer carries the request's id. What is held
  * has a key, its incarnation, a length in bytes (which must be the file's) and a label that only
  * the client understands. Only regular files (memfd, hugetlb) are held: no sockets, so that what
- * is held cannot refer to the keeper. STORE of a key that is held already succeeds if it is the same
- * file and changes nothing; DROP of one that is not held is no error. So a client may send again
- * what it has no answer for.
+ * is held cannot refer to the keeper. STORE of a key that is held already succeeds if it is the
+ * same file and changes nothing; DROP of one that is not held is no error. So a client may send
+ * again what it has no answer for.
  *
  * One client owns the keeper. The next one to say HELLO as owner supersedes it: the former gets an
  * unasked STATUS (id 0, SUPERSEDED) and is closed. Observers (doctor) may only LIST, and what they
@@ -60,12 +60,12 @@ typedef enum KeeperRole {
 
 typedef enum KeeperRc {
 	KEEPER_OK,
-	KEEPER_MALFORMED,   /* and the connection is closed, as after the next two */
-	KEEPER_REFUSED,     /* not said hello, or an observer asks for what only the owner may */
-	KEEPER_SUPERSEDED,  /* another client owns the keeper now */
-	KEEPER_FULL,        /* as many as its limit of open files allows */
-	KEEPER_EXISTS,      /* another file is held under this key */
-	KEEPER_BAD_FILE,    /* not a regular file */
+	KEEPER_MALFORMED,    /* and the connection is closed, as after the next two */
+	KEEPER_REFUSED,      /* no hello before, or one that only the owner may send */
+	KEEPER_SUPERSEDED,   /* another client owns the keeper now */
+	KEEPER_FULL,         /* it holds as many as its limit of open files allows */
+	KEEPER_EXISTS,       /* another file is held under this key */
+	KEEPER_BAD_FILE,     /* not a regular file */
 	KEEPER_BAD_FILE_LEN, /* its length is not what the item says */
 	KEEPER_NO_MEMORY,
 	KEEPER_N_RC,
@@ -104,7 +104,8 @@ CXL_STATIC_ASSERT(offsetof(KeeperWelcome, n_max) == 28);
 typedef struct KeeperStatus {
 	KeeperHeader header;
 	le32 rc;
-	le32 count; /* items stored, dropped or sent; refused: index of the item that was at fault */
+	le32 count; /* items stored, dropped or sent; refused: index of the item that was at fault
+		     */
 	le32 n_held;
 	le32 n_max;
 } KeeperStatus;
@@ -119,7 +120,7 @@ typedef struct KeeperWireItem {
 CXL_STATIC_ASSERT(sizeof(KeeperWireItem) == 64);
 CXL_STATIC_ASSERT(offsetof(KeeperWireItem, label) == 16);
 
-/* DROP and FETCH: this many keys follow the header. */
+/* DROP: this many follow the header. */
 typedef struct KeeperKey {
 	le64 incarnation;
 } KeeperKey;

@@ -19,7 +19,7 @@ typedef struct SdListenFd {
  */
 GArray *sd_listen_take(GError **error);
 /* Takes the first one named NAME out of the array's hands, if it is a listening UNIX socket of TYPE
- * (SOCK_STREAM, ...). Returns it, or -1: without error if there is none of that name. */
+ * (SOCK_STREAM, ...). Returns it, non-blocking, or -1: without error if there is none so named. */
 int sd_listen_steal(GArray *fds, const char *name, int type, GError **error);
 
 #endif

@@ -9,7 +9,7 @@
 
 #define POOL_NAME_MAX 64 /* bytes */
 
-/* [A-Za-z0-9._-], 1 to 64 bytes, no leading dot or dash: for pools, devices, and socket names. */
+/* [A-Za-z0-9._-], 1 to 64 bytes, no leading dot or dash: for pools and devices. */
 bool pool_name_check(const char *what, const char *name, GError **error);
 
 /*
@@ -49,10 +49,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SocketDir, socket_dir_free)
 const char *socket_dir_path(const SocketDir *dir);
 
 /*
- * Listens on NAME (such as "qmp.sock") with SOCK_STREAM or SOCK_SEQPACKET; non-blocking,
- * close-on-exec; mode 0600, or 0660 and the directory's group. A stale socket of that name is
- * replaced; one that is served is refused with the pid that serves it, and so is anything that is
- * no socket. Returns the descriptor (the caller's), or -1.
+ * Listens on NAME (such as "qmp.sock"; 16 bytes more than a pool's name may have) with SOCK_STREAM
+ * or SOCK_SEQPACKET; non-blocking, close-on-exec; mode 0600, or 0660 and the directory's group. A
+ * stale socket of that name is replaced; one that is served is refused with the pid that serves it,
+ * and so is anything that is no socket. Returns the descriptor (the caller's), or -1.
  */
 int socket_dir_listen(SocketDir *dir, const char *name, int type, GError **error);
 /* The socket's file goes, if it is still the one made here; FD stays the caller's. */
