@@ -7,7 +7,7 @@ ARGS ?=
 
 # Talk goes to stderr: the output of "make demo ARGS=--json" is the demo's alone.
 all: configured
-	@ninja --quiet -C $(BUILD) softdcd >&2
+	@ninja --quiet -C $(BUILD) softdcd softdcd-keeper >&2
 
 configured:
 	@tools/deps build
@@ -27,7 +27,7 @@ bench: configured
 
 install: configured
 	$(if $(PREFIX),meson configure $(BUILD) -Dprefix=$(PREFIX))
-	@ninja --quiet -C $(BUILD) softdcd
+	@ninja --quiet -C $(BUILD) softdcd softdcd-keeper documents
 	meson install -C $(BUILD) --no-rebuild
 
 clean:

@@ -1,80 +1,85 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The softdcd command: finds the verb in a table and runs it. */
-#include "cli/cli.h"
+/* The softdcd command: finds the verb in the table, reads its arguments and runs it. */
+#include "cli/verb.h"
 
-#include <glib.h>
 #include <locale.h>
+#include <stdio.h>
 #include <string.h>
 
-typedef struct CliVerb {
-	const char *name;
-	CliRun *run;
-	const char *summary;
-} CliVerb;
-
-static CliRun cmd_help;
-
-static const CliVerb verbs[] = {
-	{ "demo", cmd_demo, "show the life of a tagged allocation on real memory, with numbers" },
-	{ "help", cmd_help, "show this text, or the help of a verb" },
-};
-
-static const CliVerb *find_verb(const char *name)
+static ExitCode print_overview(const char *group, FILE *stream)
 {
-	for (guint i = 0; i < G_N_ELEMENTS(verbs); i++) {
-		if (strcmp(verbs[i].name, name) == 0)
-			return &verbs[i];
-	}
-	g_printerr("softdcd: no verb \"%s\"; \"softdcd help\" lists them\n", name);
-	return NULL;
+	g_autofree char *text = cli_overview_help(group);
+
+	fputs(text, stream);
+	return stream == stdout ? EXIT_DONE : EXIT_USAGE;
 }
 
-static char *usage_text(void)
+static bool is_help(const char *word)
 {
-	GString *text = g_string_new(
-		"usage: softdcd VERB [OPTION...]\n"
-		"       softdcd --help | --version\n"
-		"\n"
-		"A CXL Dynamic Capacity Device in software, with tagged memory.\n"
-		"\n");
-
-	for (guint i = 0; i < G_N_ELEMENTS(verbs); i++)
-		g_string_append_printf(text, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
-	return g_string_free(text, FALSE);
+	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-static ExitCode cmd_help(int argc, char **argv)
+static ExitCode no_such_verb(int argc, char *const *argv)
 {
-	const CliVerb *verb = argc > 1 ? find_verb(argv[1]) : NULL;
+	if (!cli_is_group(argv[0]))
+		g_printerr("softdcd: no verb \"%s\"; \"softdcd help\" lists them\n", argv[0]);
+	else if (argc == 1)
+		return print_overview(argv[0], stderr);
+	else if (is_help(argv[1]))
+		return print_overview(argv[0], stdout);
+	else
+		g_printerr("softdcd: no verb \"%s %s\"; \"softdcd %s --help\" lists them\n",
+			   argv[0], argv[1], argv[0]);
+	return EXIT_USAGE;
+}
 
-	if (argc > 1 && verb == NULL)
+static ExitCode run_verb(const CliVerb *verb, int argc, char *const *argv)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(CliArgs) args = cli_args_parse(verb, argc, argv, &error);
+	g_autofree char *name = g_strconcat("softdcd ", verb->name, NULL);
+
+	g_set_prgname(name);
+	if (!args) {
+		g_printerr("softdcd %s: %s\n", verb->name, error->message);
 		return EXIT_USAGE;
-	if (verb == NULL || verb->run == cmd_help) {
-		g_autofree char *text = usage_text();
+	}
+	if (cli_flag(args, "help")) {
+		g_autofree char *text = cli_verb_help(verb);
 
-		g_print("%s", text);
+		fputs(text, stdout);
 		return EXIT_DONE;
 	}
-	return verb->run(2, (char *[]){ argv[1], (char *)"--help", NULL });
+	return verb->run(args);
+}
+
+static ExitCode run(int argc, char *const *argv)
+{
+	const CliVerb *verb;
+	int n_words;
+
+	if (argc == 0)
+		return print_overview(NULL, stderr);
+	if (is_help(argv[0]))
+		return print_overview(NULL, stdout);
+	if (strcmp(argv[0], "--version") == 0) {
+		printf("softdcd %s\n", SOFTDCD_VERSION);
+		return EXIT_DONE;
+	}
+	verb = cli_find_verb(argc, argv, &n_words);
+	return verb ? run_verb(verb, argc - n_words, argv + n_words) : no_such_verb(argc, argv);
 }
 
 int main(int argc, char **argv)
 {
-	const CliVerb *verb;
+	ExitCode code;
 
 	setlocale(LC_ALL, "");
-	if (argc < 2) {
-		g_autofree char *text = usage_text();
-
-		g_printerr("%s", text);
-		return EXIT_USAGE;
+	code = run(argc - 1, argv + 1);
+	/* A result that could not be written was not given. */
+	if ((fflush(stdout) || ferror(stdout)) && code == EXIT_DONE) {
+		g_printerr("softdcd: cannot write the result: %s\n", g_strerror(errno));
+		code = EXIT_REFUSED;
 	}
-	if (strcmp(argv[1], "--version") == 0) {
-		g_print("softdcd %s\n", SOFTDCD_VERSION);
-		return EXIT_DONE;
-	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		return cmd_help(1, argv);
-	verb = find_verb(argv[1]);
-	return verb != NULL ? verb->run(argc - 1, argv + 1) : EXIT_USAGE;
+	return code;
 }

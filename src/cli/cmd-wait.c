@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* softdcd wait: until a tag is in a state in a device. */
+#include "cli/cmd.h"
+#include "cli/columns.h"
+#include "cli/request.h"
+#include "cli/wait.h"
+
+#include <string.h>
+
+enum {
+	STATE_OFFERED,
+	STATE_ACCEPTED,
+	STATE_DECLINED,
+	STATE_RELEASED,
+};
+
+static const char *const states[] = { "offered", "accepted", "declined", "released", NULL };
+
+typedef struct TagWait {
+	const char *device, *tag;
+	uint64_t wanted;
+	bool declined, withdrawn; /* since we are here */
+	bool looked_back;         /* at the audit log */
+	uint64_t queued_len, offered_len, accepted_len, draining_len;
+} TagWait;
+
+static void note_event(CliClient *client, const char *name, JsonObject *data, void *opaque)
+{
+	TagWait *wait = opaque;
+
+	if (g_strcmp0(cli_member_text(data, "device"), wait->device) != 0 ||
+	    g_strcmp0(cli_member_text(data, "tag"), wait->tag) != 0)
+		return;
+	if (strcmp(name, "CAPACITY_OFFERED") == 0)
+		wait->declined = wait->withdrawn = false;
+	wait->declined |= strcmp(name, "CAPACITY_DECLINED") == 0;
+	wait->withdrawn |= strcmp(name, "CAPACITY_WITHDRAWN") == 0;
+}
+
+/* ---- before we were here ---- */
+
+/* Does an audit record speak of this tag in this device? */
+static bool is_about(const TagWait *wait, JsonObject *record)
+{
+	const char *what = cli_member_text(record, "what");
+	g_auto(GStrv) words = g_strsplit(what ? what : "", " ", -1);
+	bool device = false, tag = false;
+
+	for (unsigned i = 0; words[i] && words[i + 1]; i++) {
+		device |= g_str_equal(words[i], "device") &&
+			  g_str_equal(words[i + 1], wait->device);
+		tag |= g_str_equal(words[i], "tag") && g_str_equal(words[i + 1], wait->tag);
+	}
+	return device && tag;
+}
+
+static JsonObject *audit_page(CliClient *client, int64_t after)
+{
+	JsonObject *arguments = json_object_new();
+
+	json_object_set_int_member(arguments, "since", g_get_real_time() - G_TIME_SPAN_DAY);
+	json_object_set_int_member(arguments, "after", after);
+	return cli_client_object(client, "x-query-audit", arguments);
+}
+
+/* An offer that was declined is in no list any more; the audit log knows it. */
+static bool look_back(CliClient *client, TagWait *wait)
+{
+	int64_t after = 0;
+	bool more;
+
+	do {
+		g_autoptr(JsonObject) page = audit_page(client, after);
+		JsonNode *records = page ? json_object_get_member(page, "records") : NULL;
+		JsonArray *list = records && JSON_NODE_HOLDS_ARRAY(records)
+					  ? json_node_get_array(records)
+					  : NULL;
+
+		if (!list)
+			return client->exit == EXIT_DONE;
+		for (guint i = 0; i < json_array_get_length(list); i++) {
+			JsonObject *record = json_array_get_object_element(list, i);
+			const char *event = cli_member_text(record, "event");
+
+			after = cli_member_int(record, "seq");
+			if (event && is_about(wait, record))
+				wait->declined = g_str_equal(event, "CAPACITY_DECLINED");
+		}
+		more = json_array_get_length(list) > 0 &&
+		       json_object_get_boolean_member_with_default(page, "more", FALSE);
+	} while (more);
+	return true;
+}
+
+/* ---- now ---- */
+
+static bool is_over(const TagWait *wait)
+{
+	switch (wait->wanted) {
+	case STATE_OFFERED:
+		return wait->offered_len || wait->accepted_len;
+	case STATE_ACCEPTED:
+		return wait->accepted_len && !wait->queued_len && !wait->offered_len;
+	case STATE_DECLINED:
+		return wait->declined;
+	default:
+		return !wait->queued_len && !wait->offered_len && !wait->accepted_len &&
+		       !wait->draining_len;
+	}
+}
+
+/* Nothing of it is there, and what was offered has come to its end. */
+static bool is_hopeless(const TagWait *wait)
+{
+	return (wait->wanted == STATE_OFFERED || wait->wanted == STATE_ACCEPTED) &&
+	       (wait->declined || wait->withdrawn) && !wait->queued_len && !wait->offered_len &&
+	       !wait->accepted_len;
+}
+
+static CliWaitResult look(CliClient *client, void *opaque)
+{
+	TagWait *wait = opaque;
+	g_autoptr(JsonArray) extents = NULL;
+
+	if (wait->wanted == STATE_DECLINED && !wait->looked_back) {
+		wait->looked_back = true;
+		if (!look_back(client, wait))
+			return CLI_WAIT_OVER;
+	}
+	extents = cli_query_extents(client, wait->device, wait->tag);
+	if (!extents)
+		return CLI_WAIT_OVER;
+	wait->queued_len = cli_bytes_in_state(extents, "queued");
+	wait->offered_len = cli_bytes_in_state(extents, "offered");
+	wait->accepted_len = cli_bytes_in_state(extents, "accepted");
+	wait->draining_len = cli_bytes_in_state(extents, "draining");
+	if (is_over(wait))
+		return CLI_WAIT_OVER;
+	if (!is_hopeless(wait))
+		return CLI_WAIT_ON;
+	cli_complain(client->args, "tag %s was %s in device %s", wait->tag,
+		     wait->declined ? "declined" : "withdrawn", wait->device);
+	client->exit = EXIT_REFUSED;
+	return CLI_WAIT_OVER;
+}
+
+static char *describe(void *opaque)
+{
+	TagWait *wait = opaque;
+	const char *state = wait->accepted_len   ? "accepted"
+			    : wait->offered_len  ? "offered"
+			    : wait->queued_len   ? "queued"
+			    : wait->draining_len ? "draining"
+						 : "not";
+
+	return g_strdup_printf("tag %s is %s%s in device %s", wait->tag, state,
+			       g_str_equal(state, "not") ? " there" : "", wait->device);
+}
+
+static const CliWaitOps wait_ops = {
+	.look = look,
+	.event = note_event,
+	.waited_for = describe,
+};
+
+static void print_state(const CliArgs *args, const TagWait *wait)
+{
+	static const CliColumn columns[] = {
+		{ "DEVICE", "device", CLI_COLUMN_TEXT },
+		{ "TAG", "tag", CLI_COLUMN_TEXT },
+		{ "STATE", "state", CLI_COLUMN_TEXT },
+		{ "ACCEPTED", "accepted", CLI_COLUMN_BYTES },
+		{ NULL },
+	};
+	g_autoptr(JsonObject) object = json_object_new();
+
+	json_object_set_string_member(object, "device", wait->device);
+	json_object_set_string_member(object, "tag", wait->tag);
+	json_object_set_string_member(object, "state", states[wait->wanted]);
+	json_object_set_int_member(object, "accepted", (gint64)wait->accepted_len);
+	cli_print_object(args, object, columns);
+}
+
+static ExitCode run(const CliArgs *args)
+{
+	TagWait wait = {
+		.device = cli_text(args, "DEVICE"),
+		.tag = cli_value(args, "TAG", 0)->tag_text,
+		.wanted = cli_value(args, "STATE", 0)->number,
+	};
+	CliClient client;
+	g_autoptr(JsonArray) devices = NULL;
+
+	if (!cli_client_open(&client, args))
+		return client.exit;
+	cli_client_set_deadline(&client);
+	devices = cli_client_list(&client, "query-devices", cli_request_id(wait.device));
+	if (devices)
+		cli_wait(&client, &wait_ops, &wait);
+	if (client.exit == EXIT_DONE)
+		print_state(args, &wait);
+	cli_client_close(&client);
+	return client.exit;
+}
+
+/* ---- the table ---- */
+
+static const CliParam positionals[] = {
+	{ .name = "DEVICE",
+	  .type = CLI_NAME,
+	  .required = true,
+	  .source = CLI_FROM_DEVICES,
+	  .help = "the device" },
+	{ .name = "TAG",
+	  .type = CLI_TAG,
+	  .required = true,
+	  .source = CLI_FROM_TAGS,
+	  .help = "the tag, a UUID" },
+	{ .name = "STATE",
+	  .type = CLI_ENUM,
+	  .values = states,
+	  .required = true,
+	  .help = "what it is to be" },
+	{ NULL },
+};
+
+static const CliParam options[] = {
+	{ .name = "timeout", .type = CLI_DURATION, .help = "wait no longer than this" },
+	{ NULL },
+};
+
+static const CliExample examples[] = {
+	{ "wait dev0 5be1f00d-2a6b-4f43-9c1e-0d5f3ac0ffee accepted --timeout 5s",
+	  "go on when the host has it" },
+	{ NULL },
+};
+
+static const char *const see_also[] = { "offer", "release", "events", NULL };
+
+const CliVerb verb_wait = {
+	.name = "wait",
+	.run = run,
+	.summary = "wait until a tag is offered, accepted, declined or released",
+	.text = "Returns at once if the tag is in that state already, and else as soon as it is; "
+		"no change between looking and waiting is missed.\n\n"
+		"offered: an event record of it is in the host's log, or it is accepted already. "
+		"accepted: the host has answered and holds at least a part. declined: the last "
+		"thing that happened to it, in the last day, is that the host declined. released: "
+		"nothing of it is queued, offered, accepted or draining.\n\n"
+		"While waiting for offered or accepted, that it is declined or withdrawn ends the "
+		"verb with 1.",
+	.positionals = positionals,
+	.options = options,
+	.examples = examples,
+	.see_also = see_also,
+	.flags = CLI_VERB_CLIENT | CLI_VERB_OUTPUT,
+	.exits = 1 << EXIT_TIMED_OUT | 1 << EXIT_NO_OBJECT | 1 << EXIT_NO_DAEMON,
+};
