@@ -15,6 +15,7 @@ struct QmpServer {
 	GPtrArray *listeners;
 	GQueue conns; /* links are in the connections; oldest first */
 	uint64_t last_client;
+	bool quitting;
 	GSource *quit; /* between the answer and the hook */
 };
 

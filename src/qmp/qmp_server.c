@@ -107,9 +107,10 @@ static void run_quit(QmpCall *call, JsonObject *args, void *opaque)
 {
 	QmpServer *server = opaque;
 
-	if (!server->quit) {
+	if (!server->quitting) {
 		Quit *quit = g_new0(Quit, 1);
 
+		server->quitting = true;
 		quit->server = server;
 		quit->peer = call->peer;
 		server->quit = g_idle_source_new();

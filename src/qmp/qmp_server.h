@@ -54,7 +54,7 @@ typedef struct QmpServerConfig {
 	bool (*admit)(const QmpPeer *peer, void *opaque, GError **error);
 	/* A client that was admitted is gone. May be NULL. Not called by qmp_server_free(). */
 	void (*gone)(const QmpPeer *peer, void *opaque);
-	/* "quit" was answered. NULL: there is no such command. From the main loop. */
+	/* "quit" was answered; once. NULL: there is no such command. From the main loop. */
 	void (*quit)(const QmpPeer *peer, void *opaque);
 	void *opaque; /* of these three */
 } QmpServerConfig;
