@@ -14,21 +14,29 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 struct MemLinkClient {
 	int fd;
+	int epoll_fd; /* what the thread sleeps on */
 	const MemLinkClientOps *ops;
 	void *opaque;
 	GThread *thread;
 	atomic_bool connected;
 	atomic_bool stopping;
-	/* Below: the thread's own once it runs. */
+	/*
+	 * Messages are received, carried out and answered under this lock, by the thread or by one
+	 * that helps. All below is of whoever holds it.
+	 */
+	GMutex serving;
+	bool over;
 	MemLinkBook *book;
 	uint64_t last_id;
 	uint8_t *buf; /* MEM_LINK_MAX_MESSAGE */
-	VfuSpin spin;
-	bool looks; /* for the next message, which is due */
+	bool looks;   /* for the next message, which is due */
+	VfuSpin help_spin;
+	VfuSpin spin; /* the thread's own */
 };
 
 /* One message and the descriptors that came with it. What an op took is -EBADF here. */
@@ -241,25 +249,7 @@ static bool send_done(MemLinkClient *client, uint64_t id, int status)
 	return fdpass_send(client->fd, &iov, 1, NULL, 0, 0) == sizeof(done);
 }
 
-/* Expose follows prepare closely: look for it before sleeping. */
-static ssize_t receive(MemLinkClient *client, int *fds, int *ret_n_fds)
-{
-	int flags = client->looks ? MSG_DONTWAIT : 0;
-
-	for (;;) {
-		ssize_t got = fdpass_recv(client->fd, client->buf, MEM_LINK_MAX_MESSAGE, fds,
-					  MEM_LINK_MAX_PREPARE, ret_n_fds, flags);
-
-		if (got != -EAGAIN) {
-			vfu_spin_found(&client->spin);
-			return got;
-		}
-		if (!vfu_spin_again(&client->spin))
-			flags = 0;
-	}
-}
-
-/* Carries out and answers one message. False: the link is over. */
+/* Carries out and answers one message, if there is one. False: the link is over. */
 static bool serve_one(MemLinkClient *client)
 {
 	const MemLinkHeader *header = (const void *)client->buf;
@@ -269,7 +259,10 @@ static bool serve_one(MemLinkClient *client)
 	int status = VIOLATION;
 	ssize_t got;
 
-	got = receive(client, fds, &n_fds);
+	got = fdpass_recv(client->fd, client->buf, MEM_LINK_MAX_MESSAGE, fds, MEM_LINK_MAX_PREPARE,
+			  &n_fds, MSG_DONTWAIT);
+	if (got == -EAGAIN)
+		return true;
 	/* An empty message looks like the end, and may have brought descriptors. */
 	message.format = got <= 0 ? NULL
 				  : mem_link_check_message(client->buf, (size_t)got,
@@ -287,13 +280,49 @@ static bool serve_one(MemLinkClient *client)
 	return status >= 0 && send_done(client, client->last_id, status);
 }
 
+/* Whether a message wakes the thread; the end of the link always does. */
+static bool watch(MemLinkClient *client, int op, uint32_t events)
+{
+	struct epoll_event event = { .events = events };
+
+	return epoll_ctl(client->epoll_fd, op, client->fd, &event) == 0;
+}
+
+/* Expose follows prepare closely: look for it before sleeping. */
+static void wait_message(MemLinkClient *client, bool looks)
+{
+	struct epoll_event event;
+
+	while (epoll_wait(client->epoll_fd, &event, 1, 0) <= 0) {
+		if (!looks || !vfu_spin_again(&client->spin)) {
+			epoll_wait(client->epoll_fd, &event, 1, -1);
+			return;
+		}
+	}
+	vfu_spin_found(&client->spin);
+}
+
+/* Until the link is over. */
+static void serve_all(MemLinkClient *client)
+{
+	bool over = false, looks = false;
+
+	while (!over) {
+		wait_message(client, looks);
+		g_mutex_lock(&client->serving);
+		client->over = client->over || !serve_one(client);
+		over = client->over;
+		looks = client->looks;
+		g_mutex_unlock(&client->serving);
+	}
+}
+
 static void *client_run(void *data)
 {
 	MemLinkClient *client = data;
 	g_autoptr(GArray) unexposed = NULL;
 
-	while (serve_one(client))
-		;
+	serve_all(client);
 	atomic_store(&client->connected, false);
 	shutdown(client->fd, SHUT_RDWR);
 	if (atomic_load(&client->stopping))
@@ -465,13 +494,17 @@ MemLinkClient *mem_link_client_new(int fd, const uint8_t session[16], uint32_t m
 	int flags = fcntl(fd, F_GETFL);
 
 	client->fd = fd;
+	client->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	client->ops = ops;
 	client->opaque = opaque;
 	client->spin.us = VFU_SPIN_DEFAULT_US;
+	client->help_spin.us = VFU_SPIN_DEFAULT_US;
+	g_mutex_init(&client->serving);
 	client->book = mem_link_book_new(max_maps);
 	client->buf = g_malloc(MEM_LINK_MAX_MESSAGE);
-	/* The thread waits in recvmsg, nothing else. */
-	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
+	/* An answer may wait for room in the socket, that is for the device. */
+	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0 || client->epoll_fd < 0 ||
+	    !watch(client, EPOLL_CTL_ADD, EPOLLIN)) {
 		g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno), "memory link: %s",
 			    g_strerror(errno));
 		return NULL;
@@ -493,12 +526,14 @@ void mem_link_client_free(MemLinkClient *client)
 	if (client == NULL)
 		return;
 	atomic_store(&client->stopping, true);
-	/* Ends a recvmsg or sendmsg that waits, and tells the device. */
+	/* Ends a poll or sendmsg that waits, and tells the device. */
 	shutdown(client->fd, SHUT_RDWR);
 	if (client->thread != NULL)
 		g_thread_join(client->thread);
 	fd_close_auto(&client->fd);
+	fd_close_auto(&client->epoll_fd);
 	mem_link_book_free(client->book);
+	g_mutex_clear(&client->serving);
 	g_free(client->buf);
 	g_free(client);
 }
@@ -506,4 +541,39 @@ void mem_link_client_free(MemLinkClient *client)
 bool mem_link_client_is_connected(MemLinkClient *client)
 {
 	return atomic_load(&client->connected);
+}
+
+int mem_link_client_help(MemLinkClient *client, int fd, uint64_t timeout_us)
+{
+	struct pollfd pfds[] = { { .fd = fd, .events = POLLIN },
+				 { .fd = client->fd, .events = POLLIN } };
+	gint64 end = g_get_monotonic_time() + (gint64)timeout_us;
+	gint64 left_us = (gint64)timeout_us;
+	int timeout_ms = 0;
+	int rc = 0;
+
+	g_mutex_lock(&client->serving);
+	watch(client, EPOLL_CTL_MOD, 0);
+	while (!client->over && left_us >= 0) {
+		if (poll(pfds, G_N_ELEMENTS(pfds), timeout_ms) > 0)
+			vfu_spin_found(&client->help_spin);
+		if (pfds[0].revents != 0)
+			break;
+		if (pfds[1].revents != 0 && !serve_one(client)) {
+			/* The thread cleans up. */
+			client->over = true;
+			shutdown(client->fd, SHUT_RDWR);
+		}
+		left_us = end - g_get_monotonic_time();
+		timeout_ms = 0;
+		if (pfds[1].revents == 0 && left_us > 0 && !vfu_spin_again(&client->help_spin))
+			timeout_ms = (int)MIN((left_us + 999) / 1000, (gint64)G_MAXINT);
+	}
+	watch(client, EPOLL_CTL_MOD, EPOLLIN);
+	if (pfds[0].revents != 0)
+		rc = 1;
+	else if (client->over)
+		rc = -ENOTCONN;
+	g_mutex_unlock(&client->serving);
+	return rc;
 }

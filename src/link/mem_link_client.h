@@ -61,6 +61,13 @@ MemLinkClient *mem_link_client_new(int fd, const uint8_t session[16], uint32_t m
 /* Stops and joins the thread; waits for an op that runs. */
 void mem_link_client_free(MemLinkClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MemLinkClient, mem_link_client_free)
+/*
+ * Does the thread's work on the calling thread until FD is readable (1), TIMEOUT_US has passed (0)
+ * or the link is over (-ENOTCONN). For a thread that waits for something the device can do only
+ * when its requests are answered: it is awake, the link's thread would have to be woken. Ops are
+ * called from here as they are from there.
+ */
+int mem_link_client_help(MemLinkClient *client, int fd, uint64_t timeout_us);
 bool mem_link_client_is_connected(MemLinkClient *client);
 
 #endif

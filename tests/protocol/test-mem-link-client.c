@@ -5,6 +5,7 @@
 
 #include <gio/gio.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 
 /* The ops write a line each to the log; the client's thread does, the test reads between steps. */
 typedef struct Bench {
@@ -486,6 +487,55 @@ static void test_failures(void)
 	g_assert_cmpuint(count_fds(), ==, n_fds);
 }
 
+typedef struct Help {
+	Bench *bench;
+	int fd;
+	uint64_t timeout_us;
+} Help;
+
+static void *help_run(void *data)
+{
+	const Help *help = data;
+
+	return GINT_TO_POINTER(
+		mem_link_client_help(help->bench->client, help->fd, help->timeout_us));
+}
+
+/* A thread that waits for something else does the work meanwhile. */
+static void test_help(void)
+{
+	g_autoptr(Bench) bench = bench_new(10, NULL, 0);
+	Help help = { bench, eventfd(0, EFD_CLOEXEC), 0 };
+	GThread *thread;
+
+	/* Nothing to do, no time to wait. */
+	g_assert_null(help_run(&help));
+	help.timeout_us = 1000;
+	g_assert_null(help_run(&help));
+	help.timeout_us = G_USEC_PER_SEC * 60;
+	put_prepare(bench->device, 1, 1, 0, PAGE, 0);
+	raw_expect_done(bench->device, 1, 0);
+	thread = g_thread_new("help", help_run, &help);
+	/* Whoever takes the first: from then on it may be either. */
+	for (uint64_t id = 2; id < 50; id++) {
+		put_prepare(bench->device, id, id, id * PAGE, PAGE, 0);
+		raw_expect_done(bench->device, id, id <= 10 ? MEM_LINK_OK : MEM_LINK_NO_ROOM);
+	}
+	g_assert_cmpint(eventfd_write(help.fd, 1), ==, 0);
+	g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(thread)), ==, 1);
+	/* The link's own thread is at work again. */
+	raw_put(bench->device, MEM_LINK_EXPOSE, 1, 50, ARRAY(1), 1);
+	raw_expect_done(bench->device, 50, 0);
+	/* What ends the link ends the help, however long it would have waited. */
+	eventfd_read(help.fd, &(eventfd_t){ 0 });
+	thread = g_thread_new("help", help_run, &help);
+	raw_put(bench->device, MEM_LINK_EXPOSE, 1, 51, ARRAY(1), 1);
+	g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(thread)), ==, -ENOTCONN);
+	assert_closed(bench);
+	g_assert_cmpint(GPOINTER_TO_INT(help_run(&help)), ==, -ENOTCONN);
+	close(help.fd);
+}
+
 /* The device ends: what was exposed stays, what was only prepared is dropped. */
 static void test_device_gone(void)
 {
@@ -744,6 +794,7 @@ int main(int argc, char **argv)
 	g_test_add_func(P "welcome/held-refused", test_held_refused);
 	g_test_add_func(P "life", test_life);
 	g_test_add_func(P "failures", test_failures);
+	g_test_add_func(P "help", test_help);
 	g_test_add_func(P "device-gone", test_device_gone);
 	g_test_add_func(P "free", test_free);
 	g_test_add_func(P "free-stuck", test_free_stuck);
