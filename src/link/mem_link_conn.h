@@ -5,7 +5,6 @@
 
 #include "link/mem_link_queue.h"
 #include "link/mem_link_server.h"
-#include "link/vfu_spin.h"
 
 typedef enum MemLinkConnState {
 	CONN_WAIT_HELLO,
@@ -52,9 +51,6 @@ typedef struct MemLinkConn {
 	GQueue requests;    /* open, oldest first */
 	GQueue answered;    /* complete, not yet told */
 	gint64 retry_at;    /* 0 = no */
-
-	VfuSpin spin;
-	bool looks; /* for an answer, which is due soon */
 
 	GSource *source;
 	GIOCondition source_condition;

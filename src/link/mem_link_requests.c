@@ -95,7 +95,6 @@ static bool try_send(MemLinkConn *conn, const MemLinkMessage *message)
 
 		*id = message->id;
 		g_hash_table_insert(conn->sent, id, request);
-		conn->looks = !request->is_certain;
 	} else if (rc == -EAGAIN || rc == -ETOOMANYREFS) {
 		return false;
 	} else if (request->is_certain || rc == -EPIPE || rc == -ECONNRESET) {

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -221,7 +220,6 @@ static bool conn_take_done(MemLinkConn *conn, const void *buf, size_t len)
 		request->failed = true;
 	}
 	g_hash_table_remove(conn->sent, &id);
-	conn->looks = conn->looks && g_hash_table_size(conn->sent) > 0;
 	mem_link_conn_part_done(conn, request);
 	conn_tell_answered(conn);
 	return true;
@@ -290,24 +288,7 @@ static gboolean conn_dispatch(GSource *source, GSourceFunc unused, gpointer unus
 	return G_SOURCE_CONTINUE;
 }
 
-/* A guest waits for prepare, expose and decoder: look for the answer before the loop sleeps. */
-static gboolean conn_prepare(GSource *source, gint *timeout)
-{
-	MemLinkConn *conn = ((FdSource *)source)->object;
-	struct pollfd pfd = { .fd = conn->fd, .events = POLLIN };
-
-	*timeout = -1;
-	while (conn->looks) {
-		if (poll(&pfd, 1, 0) > 0) {
-			vfu_spin_found(&conn->spin);
-			return TRUE;
-		}
-		conn->looks = vfu_spin_again(&conn->spin);
-	}
-	return FALSE;
-}
-
-static GSourceFuncs conn_source_funcs = { .prepare = conn_prepare, .dispatch = conn_dispatch };
+static GSourceFuncs conn_source_funcs = { .dispatch = conn_dispatch };
 
 void mem_link_conn_update_source(MemLinkConn *conn)
 {
@@ -368,7 +349,6 @@ static bool connect_host(MemLinkServer *server, int fd, gint64 hello_deadline)
 	conn->fd = fd;
 	conn->peer = peer;
 	conn->next_id = 1;
-	conn->spin.us = VFU_SPIN_DEFAULT_US;
 	conn->hello_deadline = hello_deadline;
 	conn->sent = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	conn->source = g_source_new(&conn_source_funcs, sizeof(FdSource));

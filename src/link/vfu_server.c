@@ -20,7 +20,6 @@
 #include "link/vfu_server.h"
 
 #include "link/vfu_session.h"
-#include "link/vfu_spin.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +55,6 @@ typedef struct VfuConn {
 
 	/* Monotonic times at which patience ends, 0 = waiting for nothing. */
 	int64_t hello_deadline, rx_deadline, tx_deadline;
-	VfuSpin spin;
 	VfuSession session;
 } VfuConn;
 
@@ -75,7 +73,6 @@ struct VfuServer {
 	VfuConn *conn;
 	VfuNotifier notifier;
 	int64_t stall_us;
-	unsigned spin_us;
 };
 
 /* ---- sending ---- */
@@ -300,11 +297,7 @@ static bool conn_service(VfuConn *conn)
 			step = conn_receive(conn);
 		if (step == STEP_CLOSE)
 			return false;
-		if (step == STEP_DONE) {
-			vfu_spin_found(&conn->spin);
-			continue;
-		}
-		if (n_handled == 0 || !vfu_spin_again(&conn->spin))
+		if (step == STEP_WAIT)
 			break;
 	}
 	return true;
@@ -445,7 +438,6 @@ static bool server_adopt(VfuServer *server, int fd)
 	conn->server = server;
 	conn->fd = fd;
 	conn->tx_fd = -1;
-	conn->spin.us = server->spin_us;
 	conn->hello_deadline = g_get_monotonic_time() + server->stall_us;
 	vfu_session_init(&conn->session, server->ops, server->opaque, &server->notifier, &peer);
 	conn->tag = g_source_add_unix_fd(&conn->source, fd, READABLE_CONDITION);
@@ -554,7 +546,6 @@ VfuServer *vfu_server_new(GMainContext *context, const VfuServerOps *ops, void *
 	server->opaque = opaque;
 	server->notifier = (VfuNotifier)VFU_NOTIFIER_INIT;
 	server->stall_us = STALL_TIMEOUT_MS * G_TIME_SPAN_MILLISECOND;
-	server->spin_us = VFU_SPIN_DEFAULT_US;
 	return server;
 }
 
@@ -606,11 +597,4 @@ void vfu_server_irq(VfuServer *server, unsigned index, unsigned vector)
 void vfu_server_set_stall_timeout(VfuServer *server, unsigned ms)
 {
 	server->stall_us = (int64_t)ms * G_TIME_SPAN_MILLISECOND;
-}
-
-void vfu_server_set_spin(VfuServer *server, unsigned us)
-{
-	server->spin_us = us;
-	if (server->conn != NULL)
-		server->conn->spin.us = us;
 }

@@ -69,10 +69,4 @@ void vfu_server_disconnect(VfuServer *server);
 void vfu_server_irq(VfuServer *server, unsigned index, unsigned vector);
 
 void vfu_server_set_stall_timeout(VfuServer *server, unsigned ms);
-/*
- * After a message look for the next one for US microseconds before going back to the main loop, as
- * long as that pays (vfu_spin.h). Default 50; 0 = never.
- */
-void vfu_server_set_spin(VfuServer *server, unsigned us);
-
 #endif

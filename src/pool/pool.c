@@ -2,6 +2,8 @@
 /* The pool's thread, its timer, its wipe workers, and calls into it from other threads. */
 #include "pool/pool_priv.h"
 
+#include "link/vfu_spin.h"
+
 #define N_WIPERS 2
 
 static uint64_t now_us(void *opaque)
@@ -108,6 +110,25 @@ static void notify(void *opaque, const CapacityNotice *notice)
 
 /* ---- thread ---- */
 
+/*
+ * A host that accepts memory and its link answer each other, and us, within microseconds: look for
+ * them before the loop sleeps. GLib gives this function no data; each pool has a thread of its own.
+ */
+static gint pool_poll(GPollFD *fds, guint n_fds, gint timeout_ms)
+{
+	static _Thread_local VfuSpin spin = { .us = VFU_SPIN_DEFAULT_US };
+	gint n;
+
+	do {
+		n = g_poll(fds, n_fds, 0);
+	} while (n == 0 && timeout_ms != 0 && vfu_spin_again(&spin));
+	if (n != 0 || timeout_ms == 0) {
+		vfu_spin_found(&spin);
+		return n;
+	}
+	return g_poll(fds, n_fds, timeout_ms);
+}
+
 static gpointer pool_thread(gpointer data)
 {
 	Pool *pool = data;
@@ -136,6 +157,7 @@ Pool *pool_new(const PoolConfig *config)
 
 	pool->config = *config;
 	pool->context = g_main_context_new();
+	g_main_context_set_poll_func(pool->context, pool_poll);
 	pool->loop = g_main_loop_new(pool->context, FALSE);
 	pool->capacity = capacity_new(&ops, pool);
 	pool->devices = g_ptr_array_new();

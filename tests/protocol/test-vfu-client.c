@@ -238,9 +238,6 @@ static void test_threads(void)
 	VfuClient *client;
 
 	served_init(&served);
-	served_stop(&served);
-	vfu_server_set_spin(served.fake->server, 20);
-	served_start(&served);
 	client = served_client(&served);
 	for (unsigned i = 0; i < 4; i++)
 		threads[i] = g_thread_new("client", hammer, client);

@@ -161,7 +161,6 @@ static inline Fake *fake_new(void)
 	fake->payload_fd = make_payload_file(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 	fake->context = g_main_context_new();
 	fake->server = vfu_server_new(fake->context, &fake_ops, fake);
-	vfu_server_set_spin(fake->server, 0);
 	return fake;
 }
 

@@ -109,13 +109,15 @@ static void test_spin(void)
 	VfuSpin spin = { .us = 1 };
 
 	g_assert_cmpuint(looks(&off), ==, 0);
-	/* The first two waits look; then 1, 3, 7... up to 63 are left out. */
-	g_assert_cmpuint(looks(&spin), >, 0);
-	for (unsigned skips = 1; skips < 200; skips = MIN(2 * skips + 1, 200)) {
+	/* Patience first, then only some waits look. */
+	for (unsigned i = 0; i < VFU_SPIN_PATIENCE; i++)
 		g_assert_cmpuint(looks(&spin), >, 0);
-		for (unsigned i = 0; i < MIN(skips, 63); i++)
-			g_assert_cmpuint(looks(&spin), ==, 0);
-	}
+	for (unsigned i = 0; i < 3 * VFU_SPIN_SKIP; i++)
+		g_assert_cmpuint(looks(&spin) > 0, ==, i % VFU_SPIN_SKIP == VFU_SPIN_SKIP - 1);
+	while (looks(&spin) == 0)
+		;
+	for (unsigned i = 1; i < VFU_SPIN_SKIP; i++)
+		g_assert_cmpuint(looks(&spin), ==, 0);
 	/* Finding something while looking makes it look each time again. */
 	g_assert_true(vfu_spin_again(&spin));
 	vfu_spin_found(&spin);
