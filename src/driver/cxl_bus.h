@@ -35,6 +35,11 @@ typedef struct CxlBus {
 			   uint32_t len);
 	/* Waits for an interrupt of this function: 1 = came, 0 = time-out, -errno. NULL: poll. */
 	int (*irq_wait)(void *opaque, uint32_t bdf, unsigned timeout_ms);
+	/*
+	 * The same, at most TIMEOUT_US, while a mailbox command runs that the device cannot
+	 * complete without the host's memory side, which may use the time. NULL: poll.
+	 */
+	int (*command_wait)(void *opaque, uint32_t bdf, uint64_t timeout_us);
 	uint64_t (*now_us)(void *opaque);
 	void (*sleep_us)(void *opaque, uint64_t us);
 	/* One line for a person; may be NULL. */
@@ -44,6 +49,9 @@ typedef struct CxlBus {
 	 * of 8. 0 = 8. Registers are never accessed with more than 8 bytes.
 	 */
 	uint32_t max_access;
+	/* bar_read of several registers in one access gives each as if it were read alone, in
+	 * ascending order: true where a round trip is what costs. */
+	bool reads_bursts;
 } CxlBus;
 
 /* What ACPI's CEDT and MCFG would tell. */

@@ -125,6 +125,8 @@ int cxl_memdev_command(CxlMemdev *memdev, uint16_t opcode, const void *in, uint3
 		       void *out, uint32_t out_max, uint32_t *ret_out_len);
 /* From doorbell write to completion seen, of the last command; by the bus's clock */
 uint64_t cxl_memdev_last_command_us(const CxlMemdev *memdev);
+/* When its doorbell was rung, by the same clock */
+uint64_t cxl_memdev_last_command_begun_us(const CxlMemdev *memdev);
 /* Called after every command; rc as returned above. NULL: off. */
 typedef void (*CxlCommandTrace)(void *opaque, const CxlMemdev *memdev, uint16_t opcode, int rc,
 				uint64_t took_us);

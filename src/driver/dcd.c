@@ -332,6 +332,11 @@ static void wait_event(CxlDcd *dcd, uint64_t left_us, bool in_vain, uint64_t *pa
 	CxlDriver *driver = dcd->driver;
 	uint64_t ms = (left_us + 999) / 1000;
 
+	/* One that came while a command was waited for */
+	if (dcd->memdev->irq_pending) {
+		dcd->memdev->irq_pending = false;
+		return;
+	}
 	if (driver->bus.irq_wait && !in_vain &&
 	    driver->bus.irq_wait(driver->opaque, dcd->memdev->info.bdf,
 				 (unsigned)(ms < IRQ_SLICE_MS ? ms : IRQ_SLICE_MS)) >= 0)

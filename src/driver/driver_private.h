@@ -129,8 +129,9 @@ struct CxlMemdev {
 
 	volatile uint64_t *payload; /* NULL: by bar_read and bar_write */
 	uint32_t mbox_caps;
-	bool mbox_clean; /* the last command completed: the doorbell is known to be clear */
-	uint64_t last_command_us;
+	bool mbox_clean;  /* the last command completed: the doorbell is known to be clear */
+	bool irq_pending; /* one came while a command was waited for; events may be why */
+	uint64_t last_command_us, last_command_begun_us;
 	CxlCommandTrace trace;
 	void *trace_opaque;
 

@@ -10,6 +10,8 @@
 #define SPIN_US      200
 #define SLEEP_MIN_US 20
 #define SLEEP_MAX_US 1000
+/* An interrupt that is lost must not cost a command its time. */
+#define INTERRUPT_MAX_US 100000
 
 int memdev_probe_mailbox(CxlMemdev *memdev)
 {
@@ -133,25 +135,76 @@ static int payload_read(CxlMemdev *memdev, void *out, uint32_t len)
 	return 0;
 }
 
+/* Acceptance and release change what is mapped, so the device may wait for our own memory side. */
+static bool has_interrupt(const CxlMemdev *memdev, uint16_t opcode)
+{
+	return (opcode == CXL_OP_ADD_DC_RESPONSE || opcode == CXL_OP_RELEASE_DC) &&
+	       memdev->driver->bus.command_wait && (memdev->mbox_caps & CXL_MBOX_CAPS_DOORBELL_INT);
+}
+
+/* What comes may be another vector's, for whoever waits for events. */
+static int wait_interrupt(CxlMemdev *memdev, uint64_t timeout_us)
+{
+	CxlDriver *driver = memdev->driver;
+	int rc = driver->bus.command_wait(driver->opaque, memdev->info.bdf, timeout_us);
+
+	memdev->irq_pending = memdev->irq_pending || rc > 0;
+	return rc;
+}
+
+/* What tells that a command has completed, and how; read in this order. */
+typedef struct MailboxRegs {
+	uint32_t ctrl;
+	uint64_t cmd;
+	uint64_t status;
+} MailboxRegs;
+
+static int read_regs(CxlMemdev *memdev, MailboxRegs *ret)
+{
+	struct {
+		le32 caps;
+		le32 ctrl;
+		le64 cmd;
+		le64 status;
+	} wire;
+	int err;
+
+	_Static_assert(sizeof(wire) == CXL_MBOX_STATUS + 8, "registers lie side by side");
+	if (memdev->driver->bus.reads_bursts) {
+		err = regs_read(&memdev->mailbox, CXL_MBOX_CAPS, &wire, sizeof(wire));
+		*ret = (MailboxRegs){ le32_get(wire.ctrl), le64_get(wire.cmd),
+				      le64_get(wire.status) };
+		return err;
+	}
+	err = regs_read32(&memdev->mailbox, CXL_MBOX_CTRL, &ret->ctrl);
+	if (err < 0 || (ret->ctrl & CXL_MBOX_CTRL_DOORBELL))
+		return err;
+	err = regs_read64(&memdev->mailbox, CXL_MBOX_CMD, &ret->cmd);
+	return err < 0 ? err : regs_read64(&memdev->mailbox, CXL_MBOX_STATUS, &ret->status);
+}
+
 /* Until the doorbell is clear */
-static int wait_done(CxlMemdev *memdev, uint64_t begun)
+static int wait_done(CxlMemdev *memdev, uint64_t begun, bool interrupt, MailboxRegs *ret)
 {
 	CxlDriver *driver = memdev->driver;
 	uint64_t limit = driver->options.command_ms * 1000ull;
 	uint64_t pause = SLEEP_MIN_US;
-	uint32_t ctrl;
 
 	for (;;) {
 		uint64_t took;
 
-		if (regs_read32(&memdev->mailbox, CXL_MBOX_CTRL, &ctrl) < 0 || ctrl == UINT32_MAX)
+		/* It cannot be done yet, and looking would keep the device from getting on. */
+		if (interrupt)
+			interrupt = wait_interrupt(memdev, INTERRUPT_MAX_US) >= 0;
+
+		if (read_regs(memdev, ret) < 0 || ret->ctrl == UINT32_MAX)
 			return -ENODEV;
 		took = driver_now_us(driver) - begun;
-		if (!(ctrl & CXL_MBOX_CTRL_DOORBELL))
+		if (!(ret->ctrl & CXL_MBOX_CTRL_DOORBELL))
 			return 0;
 		if (took >= limit)
 			return -ETIMEDOUT;
-		if (took < SPIN_US)
+		if (interrupt || took < SPIN_US)
 			continue;
 		driver_sleep_us(driver, pause);
 		pause = pause * 2 < SLEEP_MAX_US ? pause * 2 : SLEEP_MAX_US;
@@ -159,17 +212,14 @@ static int wait_done(CxlMemdev *memdev, uint64_t begun)
 }
 
 /* Return code and output of a command that has completed */
-static int collect(CxlMemdev *memdev, void *out, uint32_t out_max, uint32_t *ret_out_len)
+static int collect(CxlMemdev *memdev, const MailboxRegs *regs, void *out, uint32_t out_max,
+		   uint32_t *ret_out_len)
 {
-	uint64_t status;
-	uint64_t cmd;
-	uint64_t len;
+	uint64_t len = CXL_FIELD_GET(CXL_MBOX_CMD_LEN, regs->cmd);
 	int err;
 
-	if (regs_read64(&memdev->mailbox, CXL_MBOX_STATUS, &status) < 0 ||
-	    regs_read64(&memdev->mailbox, CXL_MBOX_CMD, &cmd) < 0 || status == UINT64_MAX)
+	if (regs->status == UINT64_MAX)
 		return -ENODEV;
-	len = CXL_FIELD_GET(CXL_MBOX_CMD_LEN, cmd);
 	if (len > memdev->info.payload_len)
 		return -EPROTO;
 	if (len > out_max)
@@ -179,13 +229,15 @@ static int collect(CxlMemdev *memdev, void *out, uint32_t out_max, uint32_t *ret
 		return err;
 	if (ret_out_len)
 		*ret_out_len = (uint32_t)len;
-	return (int)CXL_FIELD_GET(CXL_MBOX_STATUS_RC, status);
+	return (int)CXL_FIELD_GET(CXL_MBOX_STATUS_RC, regs->status);
 }
 
 static int run(CxlMemdev *memdev, uint16_t opcode, const void *in, uint32_t in_len, void *out,
 	       uint32_t out_max, uint32_t *ret_out_len)
 {
 	CxlDriver *driver = memdev->driver;
+	bool interrupt = has_interrupt(memdev, opcode);
+	MailboxRegs regs;
 	uint64_t begun;
 	uint32_t ctrl;
 	int err;
@@ -209,15 +261,19 @@ static int run(CxlMemdev *memdev, uint16_t opcode, const void *in, uint32_t in_l
 				   CXL_FIELD_PUT(CXL_MBOX_CMD_LEN, (uint64_t)in_len));
 	if (err < 0)
 		return err;
+	if (interrupt)
+		wait_interrupt(memdev, 0);
 	begun = driver_now_us(driver);
-	err = regs_write32(&memdev->mailbox, CXL_MBOX_CTRL, CXL_MBOX_CTRL_DOORBELL);
+	memdev->last_command_begun_us = begun;
+	ctrl = CXL_MBOX_CTRL_DOORBELL | (interrupt ? CXL_MBOX_CTRL_DOORBELL_INT_EN : 0);
+	err = regs_write32(&memdev->mailbox, CXL_MBOX_CTRL, ctrl);
 	if (err < 0)
 		return err;
-	err = wait_done(memdev, begun);
+	err = wait_done(memdev, begun, interrupt, &regs);
 	memdev->last_command_us = driver_now_us(driver) - begun;
 	if (err < 0)
 		return err;
-	err = collect(memdev, out, out_max, ret_out_len);
+	err = collect(memdev, &regs, out, out_max, ret_out_len);
 	memdev->mbox_clean = err >= 0;
 	return err;
 }
@@ -273,6 +329,11 @@ int memdev_call(CxlMemdev *memdev, uint16_t opcode, const void *in, uint32_t in_
 	if (ret_out_len)
 		*ret_out_len = len;
 	return 0;
+}
+
+uint64_t cxl_memdev_last_command_begun_us(const CxlMemdev *memdev)
+{
+	return memdev->last_command_begun_us;
 }
 
 uint64_t cxl_memdev_last_command_us(const CxlMemdev *memdev)
