@@ -107,6 +107,7 @@ struct FabricEndpoint {
 	GHashTable *maps;                             /* id -> Map */
 	GHashTable *files;                            /* MapFile, a set */
 	GTree *parts;                                 /* exposed, by DPA; published */
+	uintptr_t lowest; /* address of the mapping made last, 0 = none: where to try next */
 };
 
 Bridge *fabric_find_bridge(Fabric *fabric, uint32_t uid);

@@ -46,11 +46,36 @@ static int examine(const FabricMap *config, struct stat *ret_st, uint64_t *ret_p
 	return (uint64_t)ret_st->st_size >= config->offset + config->len ? 0 : -EINVAL;
 }
 
+/* Address space with room to choose from, then the file into the middle of it. */
+static uint8_t *map_in_room(int fd, uint64_t start, uint64_t len, int prot, uint64_t align,
+			    uint64_t skew)
+{
+	uint8_t *room = mmap(NULL, len + align, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *base;
+
+	if (room == MAP_FAILED)
+		return MAP_FAILED;
+	base = room + (skew + align - (uintptr_t)room % align) % align;
+	if (mmap(base, len, prot, MAP_SHARED | MAP_FIXED, fd, (off_t)start) == MAP_FAILED) {
+		int saved_errno = errno;
+
+		munmap(room, len + align);
+		errno = saved_errno;
+		return MAP_FAILED;
+	}
+	if (base > room)
+		munmap(room, (size_t)(base - room));
+	munmap(base + len, (size_t)(room + align - base));
+	return base;
+}
+
 /*
- * Address space first, with room to choose: the hypervisor uses 2 MiB pages only where guest and
- * host address are equal modulo 2 MiB, and HPA and DPA are (unless interleaved).
+ * The hypervisor uses 2 MiB pages only where guest and host address are equal modulo 2 MiB, and HPA
+ * and DPA are (unless interleaved). Below the last mapping there is mostly room, and asking for
+ * that is one call instead of four.
  */
-static int map_aligned(const FabricMap *config, uint64_t page_size, Map *map)
+static int map_aligned(FabricEndpoint *ep, const FabricMap *config, uint64_t page_size, Map *map)
 {
 	int prot = PROT_READ | (config->writable ? PROT_WRITE : 0);
 	uint64_t align = MAX(HUGE_LEN, page_size);
@@ -58,27 +83,28 @@ static int map_aligned(const FabricMap *config, uint64_t page_size, Map *map)
 	uint64_t lead = config->offset - start;
 	uint64_t len = (lead + config->len + page_size - 1) / page_size * page_size;
 	uint64_t skew = (config->dpa - lead) % align;
-	uint8_t *room, *base;
+	uint8_t *base = MAP_FAILED;
 
 	if (len > (UINT64_C(1) << 46))
 		return -ENOMEM;
 	if (skew % page_size != 0)
 		skew = 0;
-	room = mmap(NULL, len + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-		    0);
-	if (room == MAP_FAILED)
-		return -errno;
-	base = room + (skew + align - (uintptr_t)room % align) % align;
-	if (mmap(base, len, prot, MAP_SHARED | MAP_FIXED, config->fd, (off_t)start) == MAP_FAILED) {
-		int err = -errno;
+	if (ep->lowest > len + align) {
+		uintptr_t hint = ep->lowest - len;
 
-		munmap(room, len + align);
-		return err;
+		hint -= (hint - skew) % align;
+		base = mmap((void *)hint, len, prot, MAP_SHARED, config->fd, (off_t)start);
+		if (base != MAP_FAILED && (uintptr_t)base % align != skew) {
+			munmap(base, len);
+			base = MAP_FAILED;
+		}
 	}
-	if (base > room)
-		munmap(room, (size_t)(base - room));
-	munmap(base + len, (size_t)(room + align - base));
+	if (base == MAP_FAILED)
+		base = map_in_room(config->fd, start, len, prot, align, skew);
+	if (base == MAP_FAILED)
+		return -errno;
 	madvise(base, len, MADV_DONTDUMP);
+	ep->lowest = (uintptr_t)base;
 	map->mapping = base;
 	map->mapping_len = len;
 	map->hva = base + lead;
@@ -96,7 +122,7 @@ int map_open(FabricEndpoint *ep, const FabricMap *config, Map *map)
 		return -EINVAL;
 	ret = examine(config, &st, &map->page_size);
 	if (ret == 0)
-		ret = map_aligned(config, map->page_size, map);
+		ret = map_aligned(ep, config, map->page_size, map);
 	if (ret != 0)
 		return ret;
 	map->config = *config;
@@ -133,8 +159,11 @@ void map_forget(Map *map, uint64_t dpa, uint64_t len)
 
 void map_close(FabricEndpoint *ep, Map *map)
 {
-	if (map->mapping)
+	if (map->mapping) {
 		munmap(map->mapping, map->mapping_len);
+		if (ep->lowest == (uintptr_t)map->mapping)
+			ep->lowest += map->mapping_len;
+	}
 	map->mapping = NULL;
 	if (map->file && --map->file->refs == 0) {
 		close(map->file->fd);
