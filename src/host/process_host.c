@@ -67,6 +67,12 @@ static void alias_unmap(void *opaque, const FabricAlias *alias)
 {
 	ProcessHost *host = opaque;
 
+	/*
+	 * The same mapping once more, to be rid of its page tables now and in one go. Left to the
+	 * next extent that is accepted here, which somebody waits for, it costs that one an
+	 * interrupt on every CPU that runs this process.
+	 */
+	alias_map(host, alias);
 	window_map_clear(host->window, alias->hpa, alias->len);
 }
 
@@ -266,11 +272,17 @@ static int bus_chbcr_write(void *opaque, uint32_t uid, uint32_t offset, const vo
 	return 0;
 }
 
+static int take_irq(HostPort *port)
+{
+	uint64_t count;
+
+	return read(port->irq_fd, &count, sizeof(count)) < 0 && errno != EAGAIN ? -errno : 1;
+}
+
 static int bus_irq_wait(void *opaque, uint32_t bdf, unsigned timeout_ms)
 {
 	HostPort *port = find_port(opaque, bdf);
 	struct pollfd poll_fd = { .events = POLLIN };
-	uint64_t count;
 	int n;
 
 	if (!port)
@@ -279,9 +291,19 @@ static int bus_irq_wait(void *opaque, uint32_t bdf, unsigned timeout_ms)
 	n = poll(&poll_fd, 1, timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
-	if (n > 0 && read(port->irq_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		return -errno;
-	return n;
+	return n > 0 ? take_irq(port) : 0;
+}
+
+/* Mapping is what the device waits for. */
+static int bus_command_wait(void *opaque, uint32_t bdf, uint64_t timeout_us)
+{
+	HostPort *port = find_port(opaque, bdf);
+	int rc;
+
+	if (!port || !port->link)
+		return -ENODEV;
+	rc = mem_link_client_help(port->link, port->irq_fd, timeout_us);
+	return rc > 0 ? take_irq(port) : rc;
 }
 
 static uint64_t bus_now_us(void *opaque)
@@ -311,9 +333,11 @@ static const CxlBus bus = {
 	.chbcr_read = bus_chbcr_read,
 	.chbcr_write = bus_chbcr_write,
 	.irq_wait = bus_irq_wait,
+	.command_wait = bus_command_wait,
 	.now_us = bus_now_us,
 	.sleep_us = bus_sleep_us,
 	.log = bus_log,
+	.reads_bursts = true,
 };
 
 /* ---- life ---- */
