@@ -41,7 +41,6 @@ static void take_mapped(void *opaque, const CxlDcGroup *group)
 {
 	DemoPort *port = opaque;
 	Demo *demo = port->demo;
-	uint64_t before, after;
 
 	if (group->recovered || group->n_extents > DEMO_N_EXTENTS)
 		return;
@@ -52,11 +51,10 @@ static void take_mapped(void *opaque, const CxlDcGroup *group)
 	demo->n_mapped = group->n_extents;
 	demo->mapped_len = group->len;
 
-	before = (uint64_t)g_get_monotonic_time();
 	*(volatile uint8_t *)demo->mapped[0] = 1;
-	after = (uint64_t)g_get_monotonic_time();
 	demo->accept_us = (double)cxl_memdev_last_command_us(port->memdev);
-	demo->first_byte_us = demo->accept_us + (double)(after - before);
+	demo->first_byte_us = (double)((uint64_t)g_get_monotonic_time() -
+				       cxl_memdev_last_command_begun_us(port->memdev));
 }
 
 static CxlRelease give_back(void *opaque, const CxlDcGroup *group, const CxlDpaRange *ranges,
