@@ -12,6 +12,7 @@
 #include "device/device.h"
 #include "device/event_log.h"
 #include "device/mailbox.h"
+#include "device/state_io.h"
 
 typedef struct Cci Cci;
 
@@ -51,6 +52,8 @@ struct Cci {
 	MemFile *lsa;               /* or NULL */
 	uint32_t payload_size;      /* bytes */
 	uint64_t (*now_us)(void *opaque);
+	/* What cci_save() saves is another now; may be NULL. */
+	void (*state_changed)(void *opaque);
 	void *opaque;
 
 	EventLog *logs[CXL_N_LOGS];
@@ -62,6 +65,7 @@ struct Cci {
 
 	CxlAlertConfigOut alerts;
 	uint8_t shutdown_state; /* CXL_SHUTDOWN_DIRTY or 0 */
+	bool list_was_read;     /* 4801h to its end, since the last reset */
 
 	CxlCelEntry *cel;
 	uint32_t cel_len;   /* bytes */
@@ -80,9 +84,20 @@ int cci_execute(Cci *cci, MailboxCall *call);
 
 uint64_t cci_timestamp(const Cci *cci); /* ns; 0 = the host never set it */
 void cci_reset_alerts(Cci *cci);        /* factory settings */
+/* Of the first N logs each mode is supported. */
+bool cci_is_int_policy(const CxlEventIntPolicy *policy, unsigned n);
 /* False and nothing changed when a mode is not supported. Without DC its setting is left alone. */
 bool cci_set_int_policy(Cci *cci, const CxlEventIntPolicy *policy, bool with_dc);
 void cci_get_int_policy(const Cci *cci, CxlEventIntPolicy *ret);
+void cci_state_changed(Cci *cci);
+
+/*
+ * What a host has set, and the records of every log but the DC log: what that held is offered
+ * again. Its handles begin anew at a random place, so that a host that clears what it had read
+ * before clears nothing it has not seen. Time is saved as an offset from now_us(), which counts on.
+ */
+void cci_save(const Cci *cci, GByteArray *out);
+bool cci_load(Cci *cci, StateReader *in, bool apply);
 
 /* Copies a finished structure out: all a handler does to its output. */
 void call_reply(MailboxCall *call, const void *data, size_t len);

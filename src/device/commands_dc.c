@@ -97,8 +97,13 @@ static int get_dc_extent_list(Cci *cci, MailboxCall *call)
 	out.n_returned = le32_put(n);
 	memcpy(call->out, &out, sizeof(out));
 	call->out_len = (uint32_t)(sizeof(out) + n * sizeof(CxlDcExtent));
-	if (start + n == total)
+	if (start + n == total) {
 		dc_device_list_was_read(cci->dc);
+		if (!cci->list_was_read) {
+			cci->list_was_read = true;
+			cci_state_changed(cci);
+		}
+	}
 	return CXL_RC_SUCCESS;
 }
 

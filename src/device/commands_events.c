@@ -29,6 +29,13 @@ static int get_event_records(Cci *cci, MailboxCall *call)
 	return CXL_RC_SUCCESS;
 }
 
+/* The DC log is not saved. */
+static void logs_changed(Cci *cci, unsigned log)
+{
+	if (log != CXL_LOG_DC)
+		cci_state_changed(cci);
+}
+
 /*
  * The spec asks for temporal order, and refuses a list that would leave an older record behind.
  * It also allows clear-all only after an overflow; a host that wants an empty log gets it here in
@@ -45,12 +52,14 @@ static int clear_event_records(Cci *cci, MailboxCall *call)
 	cleared = in->log == CXL_LOG_DC ? record_cleared : NULL;
 	if (in->flags & CXL_CLEAR_EVENTS_ALL) {
 		event_log_clear_all(cci->logs[in->log], cleared, cci);
+		logs_changed(cci, in->log);
 		return CXL_RC_SUCCESS;
 	}
 	if (call->in_len != sizeof(*in) + in->n_handles * sizeof(le16))
 		return CXL_RC_INVALID_PAYLOAD_LENGTH;
 	if (!event_log_clear(cci->logs[in->log], handles, in->n_handles, cleared, cci))
 		return CXL_RC_INVALID_HANDLE;
+	logs_changed(cci, in->log);
 	return CXL_RC_SUCCESS;
 }
 
@@ -61,16 +70,23 @@ void cci_get_int_policy(const Cci *cci, CxlEventIntPolicy *ret)
 					  CXL_FIELD_PUT(CXL_INT_MSG, cci->int_vector[log]));
 }
 
-bool cci_set_int_policy(Cci *cci, const CxlEventIntPolicy *policy, bool with_dc)
+bool cci_is_int_policy(const CxlEventIntPolicy *policy, unsigned n)
 {
-	unsigned n = with_dc ? CXL_N_LOGS : CXL_LOG_DC;
-
 	for (unsigned log = 0; log < n; log++) {
 		unsigned mode = CXL_FIELD_GET(CXL_INT_MODE, policy->log[log]);
 
 		if (mode != CXL_INT_MODE_NONE && mode != CXL_INT_MODE_MSI)
 			return false;
 	}
+	return true;
+}
+
+bool cci_set_int_policy(Cci *cci, const CxlEventIntPolicy *policy, bool with_dc)
+{
+	unsigned n = with_dc ? CXL_N_LOGS : CXL_LOG_DC;
+
+	if (!cci_is_int_policy(policy, n))
+		return false;
 	for (unsigned log = 0; log < n; log++)
 		cci->int_mode[log] = CXL_FIELD_GET(CXL_INT_MODE, policy->log[log]);
 	if (with_dc)

@@ -214,3 +214,54 @@ void component_reset(Component *component, bool new_host)
 	component->ras = ras_after_reset;
 	hdm_reset(component->hdm, new_host);
 }
+
+/* ---- saved state ---- */
+
+typedef struct RasState {
+	le32 ue_status;
+	le32 ue_mask;
+	le32 ue_severity;
+	le32 ce_status;
+	le32 ce_mask;
+	le32 first_error;
+} RasState;
+
+void component_save(const Component *component, GByteArray *out)
+{
+	const RasRegs *ras = &component->ras;
+	RasState state = {
+		.ue_status = le32_put(ras->ue_status),
+		.ue_mask = le32_put(ras->ue_mask),
+		.ue_severity = le32_put(ras->ue_severity),
+		.ce_status = le32_put(ras->ce_status),
+		.ce_mask = le32_put(ras->ce_mask),
+		.first_error = le32_put(ras->caps_ctrl),
+	};
+
+	state_put(out, &state, sizeof(state));
+	hdm_save(component->hdm, out);
+}
+
+bool component_load(Component *component, StateReader *in, bool apply)
+{
+	const RasState *state = state_take(in, sizeof(*state));
+	RasRegs ras;
+
+	if (state == NULL)
+		return false;
+	ras = (RasRegs){
+		.ue_status = le32_get(state->ue_status),
+		.ue_mask = le32_get(state->ue_mask),
+		.ue_severity = le32_get(state->ue_severity),
+		.ce_status = le32_get(state->ce_status),
+		.ce_mask = le32_get(state->ce_mask),
+		.caps_ctrl = le32_get(state->first_error),
+	};
+	if (((ras.ue_status | ras.ue_mask | ras.ue_severity) & ~CXL_RAS_UE_ALL) != 0 ||
+	    ((ras.ce_status | ras.ce_mask) & ~CXL_RAS_CE_ALL) != 0 ||
+	    (ras.caps_ctrl & ~CXL_RAS_FIRST_ERROR) != 0)
+		return false;
+	if (apply)
+		component->ras = ras;
+	return hdm_load(component->hdm, in, apply);
+}

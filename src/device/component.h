@@ -28,4 +28,7 @@ void component_raise_ras(Component *component, uint32_t uncorrectable, uint32_t 
 /* Everything but an FLR, which leaves this block alone */
 void component_reset(Component *component, bool new_host);
 
+void component_save(const Component *component, GByteArray *out);
+bool component_load(Component *component, StateReader *in, bool apply);
+
 #endif

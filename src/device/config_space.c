@@ -85,19 +85,22 @@ void config_space_read(const ConfigSpace *space, unsigned offset, void *buf, uns
 	}
 }
 
-static void write_byte(ConfigSpace *space, unsigned at, uint8_t value)
+static bool write_byte(ConfigSpace *space, unsigned at, uint8_t value)
 {
 	uint8_t writable = space->writable[at];
+	uint8_t before = space->now[at];
 
 	if (space->locked)
 		writable &= (uint8_t)~space->lockable[at];
 	space->now[at] = (uint8_t)((space->now[at] & ~writable) | (value & writable));
 	space->now[at] &= (uint8_t) ~(value & space->write_clear[at]);
+	return space->now[at] != before;
 }
 
-void config_space_write(ConfigSpace *space, unsigned offset, const void *buf, unsigned len)
+bool config_space_write(ConfigSpace *space, unsigned offset, const void *buf, unsigned len)
 {
 	const uint8_t *src = buf;
+	bool changed = false;
 
 	while (len > 0) {
 		unsigned dword = offset & ~3u, skip = offset - dword;
@@ -108,7 +111,7 @@ void config_space_write(ConfigSpace *space, unsigned offset, const void *buf, un
 		memcpy(value + skip, src, n);
 		memset(mask + skip, 0xff, n);
 		for (unsigned i = 0; i < n; i++)
-			write_byte(space, offset + i, src[i]);
+			changed |= write_byte(space, offset + i, src[i]);
 		if (hook != NULL && hook->write != NULL)
 			hook->write(hook->opaque, dword - hook->offset, le32_load(value),
 				    le32_load(mask));
@@ -116,6 +119,7 @@ void config_space_write(ConfigSpace *space, unsigned offset, const void *buf, un
 		offset += n;
 		len -= n;
 	}
+	return changed;
 }
 
 void config_space_set_locked(ConfigSpace *space, bool locked)
@@ -130,4 +134,61 @@ void config_space_reset(ConfigSpace *space, bool flr)
 
 		space->now[i] = (uint8_t)((space->now[i] & kept) | (space->reset[i] & ~kept));
 	}
+}
+
+/* ---- saved state: the bytes that are not as after reset, in ascending order ---- */
+
+typedef struct ConfigSpaceState {
+	le16 n;
+} ConfigSpaceState;
+
+typedef struct ConfigByteState {
+	le16 offset;
+	uint8_t value;
+} ConfigByteState;
+CXL_STATIC_ASSERT(sizeof(ConfigByteState) == 3);
+
+void config_space_save(const ConfigSpace *space, GByteArray *out)
+{
+	ConfigSpaceState state;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < PCI_CONFIG_LEN; i++)
+		n += space->now[i] != space->reset[i];
+	state.n = le16_put((uint16_t)n);
+	state_put(out, &state, sizeof(state));
+	for (unsigned i = 0; i < PCI_CONFIG_LEN; i++) {
+		ConfigByteState byte = { le16_put((uint16_t)i), space->now[i] };
+
+		if (space->now[i] != space->reset[i])
+			state_put(out, &byte, sizeof(byte));
+	}
+}
+
+bool config_space_load(ConfigSpace *space, StateReader *in, bool apply)
+{
+	const ConfigSpaceState *state = state_take(in, sizeof(*state));
+	unsigned n = state ? le16_get(state->n) : 0;
+	unsigned end = 0; /* of what is done */
+
+	if (!state)
+		return false;
+	if (apply)
+		memcpy(space->now, space->reset, sizeof(space->now));
+	for (unsigned i = 0; i < n; i++) {
+		const ConfigByteState *byte = state_take(in, sizeof(*byte));
+		unsigned at = byte ? le16_get(byte->offset) : PCI_CONFIG_LEN;
+		uint8_t free_bits;
+
+		if (at >= PCI_CONFIG_LEN || at < end)
+			return false;
+		/* Bits that nobody can change say which device this is. */
+		free_bits = space->writable[at] | space->write_clear[at];
+		if (((byte->value ^ space->reset[at]) & ~free_bits) != 0)
+			return false;
+		if (apply)
+			space->now[at] = byte->value;
+		end = at + 1;
+	}
+	return true;
 }

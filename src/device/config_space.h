@@ -4,6 +4,7 @@
 #define DEVICE_CONFIG_SPACE_H
 
 #include "cxl/pci.h"
+#include "device/state_io.h"
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,10 +47,15 @@ void config_space_add_hook(ConfigSpace *space, const ConfigHook *hook);
 
 /* offset + len <= PCI_CONFIG_LEN is the caller's duty */
 void config_space_read(const ConfigSpace *space, unsigned offset, void *buf, unsigned len);
-void config_space_write(ConfigSpace *space, unsigned offset, const void *buf, unsigned len);
+/* True if a value that config_space_save() saves is another now. */
+bool config_space_write(ConfigSpace *space, unsigned offset, const void *buf, unsigned len);
 
 void config_space_set_locked(ConfigSpace *space, bool locked);
 /* Values as after reset; with FLR all but the kept bits. A lock is left as it is. */
 void config_space_reset(ConfigSpace *space, bool flr);
+
+/* What a host has written, not what hooks or the lock hold: that is the caller's. */
+void config_space_save(const ConfigSpace *space, GByteArray *out);
+bool config_space_load(ConfigSpace *space, StateReader *in, bool apply);
 
 #endif

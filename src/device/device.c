@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Device: joins configuration space, register blocks and CDAT to one CXL Type-3 function. */
-#include "device/device.h"
 #include "cxl/device.h"
-#include "device/component.h"
-#include "device/device_regs.h"
-#include "device/doe.h"
-#include "device/endpoint_config.h"
+#include "device/device_priv.h"
 #include <errno.h>
 #include <gio/gio.h>
 #include <inttypes.h>
@@ -16,19 +12,6 @@
 #define DEFAULT_BANDWIDTH_MBPS 16000
 
 CXL_STATIC_ASSERT(EP_COMPONENT_OFFSET + CXL_COMPONENT_LEN == DEVICE_REGS_BAR_OFFSET);
-
-struct Device {
-	DcDevice *dc;
-	DeviceOps ops;
-	void *opaque;
-	uint64_t bar0_len;
-	ConfigSpace *config;
-	Cdat *cdat;
-	Doe *doe;
-	Component *component;
-	DeviceRegs *regs;
-	PciMsixEntry msix[DEVICE_N_VECTORS];
-};
 
 /* ---- construction ---- */
 
@@ -189,6 +172,12 @@ static uint64_t now_us(void *opaque)
 	return dev->ops.now_us(dev->opaque);
 }
 
+static void state_changed(Device *dev)
+{
+	if (dev->ops.state_changed != NULL)
+		dev->ops.state_changed(dev->opaque);
+}
+
 static void deadline_changed(void *opaque)
 {
 	Device *dev = opaque;
@@ -232,6 +221,15 @@ Device *device_new(const DeviceConfig *config, DcDevice *dc, const DeviceOps *op
 	dev->cdat = build_cdat(config, dc);
 	dev->doe = doe_new(dev->cdat);
 	dev->component = component_new(DEVICE_N_DECODERS, dpa_len(dc), &hdm_ops, dev);
+	dev->layout = (DeviceLayout){
+		.serial = le64_put(config->serial),
+		.ram_len = le64_put(config->ram_len),
+		.pmem_len = le64_put(config->pmem_len),
+		.dpa_len = le64_put(dpa_len(dc)),
+		.bar0_len = le64_put(dev->bar0_len),
+		.n_regions = le32_put(dc_device_n_regions(dc)),
+		.n_vectors = le32_put(DEVICE_N_VECTORS),
+	};
 	build_config_space(dev, config);
 	reset_msix_table(dev);
 	return g_steal_pointer(&dev);
@@ -253,8 +251,12 @@ void device_free(Device *dev)
 
 void device_tick(Device *dev)
 {
+	bool is_due = hdm_next_deadline_us(component_peek_hdm(dev->component)) <= now_us(dev);
+
 	hdm_tick(component_peek_hdm(dev->component));
 	device_regs_tick(dev->regs);
+	if (is_due)
+		state_changed(dev);
 }
 
 uint64_t device_next_deadline_us(const Device *dev)
@@ -266,6 +268,7 @@ uint64_t device_next_deadline_us(const Device *dev)
 void device_decoder_done(Device *dev, uint64_t req, bool ok)
 {
 	hdm_done(component_peek_hdm(dev->component), req, ok);
+	state_changed(dev);
 }
 
 /* ---- register access ---- */
@@ -287,7 +290,8 @@ int device_config_write(Device *dev, uint32_t offset, const void *buf, uint32_t 
 {
 	if (!inside(DEVICE_CONFIG_LEN, offset, len))
 		return -EINVAL;
-	config_space_write(dev->config, offset, buf, len);
+	if (config_space_write(dev->config, offset, buf, len))
+		state_changed(dev);
 	return 0;
 }
 
@@ -335,6 +339,7 @@ static int write_bar0(Device *dev, uint64_t offset, const uint8_t *buf, uint32_t
 
 	if (n > 0) {
 		component_write(dev->component, (uint32_t)offset, buf, n);
+		state_changed(dev);
 		offset += n;
 		buf += n;
 		len -= n;
@@ -353,7 +358,7 @@ static void read_msix(const Device *dev, uint64_t offset, uint8_t *buf, uint32_t
 	memset(buf + n, 0, len - n);
 }
 
-static void write_msix(Device *dev, uint64_t offset, const uint8_t *buf, uint32_t len)
+void device_write_msix(Device *dev, uint64_t offset, const uint8_t *buf, uint32_t len)
 {
 	static const PciMsixEntry writable = {
 		.msg_lo = { { 0xfc, 0xff, 0xff, 0xff } },
@@ -388,7 +393,8 @@ int device_bar_write(Device *dev, unsigned bar, uint64_t offset, const void *buf
 		return -EINVAL;
 	if (bar == DEVICE_BAR_REGS)
 		return write_bar0(dev, offset, buf, len);
-	write_msix(dev, offset, buf, len);
+	device_write_msix(dev, offset, buf, len);
+	state_changed(dev);
 	return 0;
 }
 
@@ -434,6 +440,7 @@ void device_reset(Device *dev, DeviceReset kind)
 	if (rule->cxl_control)
 		component_reset(dev->component, rule->new_host);
 	dc_device_reset(dev->dc, rule->dc);
+	state_changed(dev);
 }
 
 void device_foreach_decoder(const Device *dev, void (*func)(const HdmDecoder *, void *),

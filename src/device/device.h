@@ -49,6 +49,30 @@ typedef struct HdmDecoder {
 	uint32_t granularity; /* bytes */
 } HdmDecoder;
 
+/* One thing that happened, for a trace. What it points to is borrowed for the length of the call.
+ */
+typedef enum DeviceTraceKind {
+	DEVICE_TRACE_COMMAND,   /* a mailbox command has ended */
+	DEVICE_TRACE_POSTED,    /* an event record: is in its log now, */
+	DEVICE_TRACE_READ,      /* was given to the host (each time), */
+	DEVICE_TRACE_CLEARED,   /* is gone by the host's word or a reset, */
+	DEVICE_TRACE_WITHDRAWN, /* is gone unread, */
+	DEVICE_TRACE_LOST,      /* found its log full */
+} DeviceTraceKind;
+
+typedef struct DeviceTrace {
+	DeviceTraceKind kind;
+	/* Of a command; out_len is 0 unless it succeeded. */
+	uint16_t opcode;
+	enum cxl_rc rc;
+	uint64_t took_us;
+	const uint8_t *in, *out;
+	uint32_t in_len, out_len;
+	/* Of a record */
+	uint8_t log; /* CXL_LOG_... */
+	const CxlEventRecord *record;
+} DeviceTrace;
+
 typedef struct DeviceOps {
 	/* Fire MSI-X vector; a vector nobody bound is a no-op. */
 	void (*irq)(void *opaque, unsigned vector);
@@ -58,8 +82,11 @@ typedef struct DeviceOps {
 	uint64_t (*now_us)(void *opaque); /* monotonic */
 	/* device_next_deadline_us() became earlier; may be NULL */
 	void (*deadline_changed)(void *opaque);
-	/* Trace of each mailbox command when it completes; may be NULL */
-	void (*trace)(void *opaque, uint16_t opcode, enum cxl_rc rc, uint64_t took_us);
+	/* Only while device_set_tracing() is on; may be NULL. Must not call back in. */
+	void (*trace)(void *opaque, const DeviceTrace *trace);
+	/* What device_save_state() saves may be another now; called before the host can see that
+	 * change. May be NULL. */
+	void (*state_changed)(void *opaque);
 } DeviceOps;
 
 /*
@@ -106,6 +133,41 @@ void device_reset(Device *dev, DeviceReset kind);
 /* The decoders with COMMITTED set, in order: what a host side that comes back has to be told. */
 void device_foreach_decoder(const Device *dev, void (*func)(const HdmDecoder *, void *),
 			    void *opaque);
+
+/*
+ * ---- what a session resumes with after a restart of the daemon ----
+ * Saved: all that a host has written to configuration space, MSI-X table, RAS registers and HDM
+ * decoders; interrupt policies, clock, alerts, shutdown state; the records of every log but the DC
+ * log, whose offers the core keeps. Not saved: the command in flight, an exchange over DOE, the
+ * mailbox's payload.
+ */
+GBytes *device_save_state(const Device *dev);
+/*
+ * Before a host is served. False and nothing changed if the state is malformed, of another version
+ * or of a device with another layout. Committed decoders are committed again at once; the mailbox's
+ * status says Aborted. STATE may hold anything.
+ */
+bool device_restore_state(Device *dev, GBytes *state, GError **error);
+/* Fires every vector that has something to tell: for a host that may have missed it. */
+void device_renew_irqs(Device *dev);
+
+/* ---- queries and trace ---- */
+typedef struct DeviceLogInfo {
+	uint32_t n_records, depth;
+	uint32_t n_lost; /* since the host last cleared any, at most 65535 */
+	bool raises_irq;
+} DeviceLogInfo;
+
+typedef struct DeviceInfo {
+	uint64_t n_commands, n_failed; /* mailbox commands ended, and of these not Success */
+	DeviceLogInfo logs[CXL_N_LOGS];
+	bool list_was_read;  /* 4801h to its end, since the last reset */
+	unsigned n_decoders; /* committed */
+	HdmDecoder decoders[DEVICE_N_DECODERS];
+} DeviceInfo;
+void device_get_info(const Device *dev, DeviceInfo *ret);
+/* Off at first, and free while it is off. */
+void device_set_tracing(Device *dev, bool on);
 
 /* ---- event logs ---- */
 /* Operator injection of a non-DC record; RECORD's handle, timestamp are filled in. False: log full

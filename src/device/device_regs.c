@@ -21,12 +21,18 @@
 #define DEFAULT_LOG_DEPTH    64
 #define DEFAULT_DC_LOG_DEPTH 4096
 
+typedef struct LogWatch {
+	DeviceRegs *regs;
+	uint8_t log;
+} LogWatch;
+
 struct DeviceRegs {
 	DeviceOps ops;
 	void *opaque;
 	Mailbox *mailbox;
 	uint32_t payload_offset; /* and length of all that traps */
 	Cci cci;
+	LogWatch watches[CXL_N_LOGS]; /* what a log's trace gets */
 };
 
 /* ---- what mailbox and commands call back ---- */
@@ -52,24 +58,51 @@ static uint64_t now_us(void *opaque)
 	return regs->ops.now_us(regs->opaque);
 }
 
-static void trace(void *opaque, uint16_t opcode, enum cxl_rc rc, uint64_t took_us)
+static void state_changed(void *opaque)
 {
 	DeviceRegs *regs = opaque;
 
-	regs->ops.trace(regs->opaque, opcode, rc, took_us);
+	if (regs->ops.state_changed)
+		regs->ops.state_changed(regs->opaque);
+}
+
+static void trace_command(void *opaque, const MailboxCall *call, enum cxl_rc rc, uint64_t took_us)
+{
+	DeviceRegs *regs = opaque;
+	const DeviceTrace trace = {
+		.kind = DEVICE_TRACE_COMMAND,
+		.opcode = call->opcode,
+		.rc = rc,
+		.took_us = took_us,
+		.in = call->in,
+		.in_len = call->in_len,
+		.out = call->out,
+		.out_len = call->out_len,
+	};
+
+	regs->ops.trace(regs->opaque, &trace);
+}
+
+static void trace_record(void *opaque, EventLogAction action, const CxlEventRecord *record)
+{
+	static const DeviceTraceKind kinds[] = {
+		[EVENT_LOG_POSTED] = DEVICE_TRACE_POSTED,
+		[EVENT_LOG_READ] = DEVICE_TRACE_READ,
+		[EVENT_LOG_CLEARED] = DEVICE_TRACE_CLEARED,
+		[EVENT_LOG_WITHDRAWN] = DEVICE_TRACE_WITHDRAWN,
+		[EVENT_LOG_LOST] = DEVICE_TRACE_LOST,
+	};
+	const LogWatch *watch = opaque;
+	DeviceTrace trace = { .kind = kinds[action], .log = watch->log, .record = record };
+
+	watch->regs->ops.trace(watch->regs->opaque, &trace);
 }
 
 static const MailboxOps mailbox_ops = {
 	.execute = execute,
 	.irq = mailbox_irq,
 	.now_us = now_us,
-};
-
-static const MailboxOps traced_mailbox_ops = {
-	.execute = execute,
-	.irq = mailbox_irq,
-	.now_us = now_us,
-	.trace = trace,
+	.trace = trace_command,
 };
 
 /* ---- life ---- */
@@ -129,12 +162,12 @@ DeviceRegs *device_regs_new(const DeviceConfig *config, DcDevice *dc, const Devi
 	if (!check_static_len(config, dc, error))
 		return NULL;
 	regs->mailbox = mailbox_new(payload_log2, DEVICE_REGS_BAR_OFFSET + regs->payload_offset,
-				    DEVICE_VECTOR_MAILBOX,
-				    ops->trace ? &traced_mailbox_ops : &mailbox_ops, regs, error);
+				    DEVICE_VECTOR_MAILBOX, &mailbox_ops, regs, error);
 	if (!regs->mailbox || !make_logs(regs, config, error))
 		return NULL;
 	regs->cci.mailbox = regs->mailbox;
 	regs->cci.now_us = now_us;
+	regs->cci.state_changed = state_changed;
 	regs->cci.opaque = regs;
 	cci_init(&regs->cci, config, dc, mailbox_payload_size(regs->mailbox));
 	return g_steal_pointer(&regs);
@@ -306,24 +339,63 @@ int device_regs_write(DeviceRegs *regs, uint64_t offset, const void *buf, uint32
 	}
 	if (end > mailbox_offset(regs) && end > offset) {
 		uint64_t from = MAX(offset, mailbox_offset(regs));
+		bool wanted_irq = mailbox_wants_irq(regs->mailbox);
 
 		mailbox_write_regs(regs->mailbox, (uint32_t)(from - mailbox_offset(regs)),
 				   in + (from - offset), (uint32_t)(end - from));
+		if (mailbox_wants_irq(regs->mailbox) != wanted_irq)
+			state_changed(regs);
 	}
 	return 0;
 }
 
+/* ---- saved state, queries, trace ---- */
+
+void device_regs_save(const DeviceRegs *regs, GByteArray *out)
+{
+	uint8_t wants_irq = mailbox_wants_irq(regs->mailbox);
+
+	state_put(out, &wants_irq, sizeof(wants_irq));
+	cci_save(&regs->cci, out);
+}
+
+bool device_regs_load(DeviceRegs *regs, StateReader *in, bool apply)
+{
+	const uint8_t *wants_irq = state_take(in, sizeof(*wants_irq));
+
+	if (!wants_irq || *wants_irq > 1)
+		return false;
+	if (apply)
+		mailbox_resume(regs->mailbox, *wants_irq);
+	return cci_load(&regs->cci, in, apply);
+}
+
+void device_regs_get_info(const DeviceRegs *regs, DeviceInfo *ret)
+{
+	mailbox_counters(regs->mailbox, &ret->n_commands, &ret->n_failed);
+	for (unsigned log = 0; log < CXL_N_LOGS; log++) {
+		ret->logs[log] = (DeviceLogInfo){
+			.n_records = event_log_n_records(regs->cci.logs[log]),
+			.depth = event_log_depth(regs->cci.logs[log]),
+			.n_lost = event_log_n_overflows(regs->cci.logs[log]),
+			.raises_irq = regs->cci.int_mode[log] == CXL_INT_MODE_MSI,
+		};
+	}
+	ret->list_was_read = regs->cci.list_was_read;
+}
+
+void device_regs_set_tracing(DeviceRegs *regs, bool on)
+{
+	on = on && regs->ops.trace;
+	mailbox_set_tracing(regs->mailbox, on);
+	for (unsigned log = 0; log < CXL_N_LOGS; log++) {
+		regs->watches[log] = (LogWatch){ regs, (uint8_t)log };
+		event_log_set_watch(regs->cci.logs[log], on ? trace_record : NULL,
+				    &regs->watches[log]);
+	}
+}
+
 /* ---- event logs ---- */
-
-void device_regs_get_int_policy(const DeviceRegs *regs, CxlEventIntPolicy *ret)
-{
-	cci_get_int_policy(&regs->cci, ret);
-}
-
-bool device_regs_set_int_policy(DeviceRegs *regs, const CxlEventIntPolicy *policy)
-{
-	return cci_set_int_policy(&regs->cci, policy, true);
-}
 
 /*
  * An interrupt for each record, not only for the first in an empty log: a host that has read all
@@ -335,14 +407,29 @@ static void notify_host(DeviceRegs *regs, unsigned log)
 		regs->ops.irq(regs->opaque, regs->cci.int_vector[log]);
 }
 
+void device_regs_renew_irqs(DeviceRegs *regs)
+{
+	if (mailbox_wants_irq(regs->mailbox))
+		mailbox_irq(regs);
+	for (unsigned log = 0; log < CXL_N_LOGS; log++) {
+		if (event_log_n_records(regs->cci.logs[log]) > 0)
+			notify_host(regs, log);
+	}
+}
+
 bool device_regs_inject_event(DeviceRegs *regs, unsigned log, const CxlEventRecord *record)
 {
+	bool is_posted;
+
 	if (log >= CXL_LOG_DC) /* what is in the DC log has a reservation behind it */
 		return false;
-	if (!event_log_post(regs->cci.logs[log], record, 0, false, cci_timestamp(&regs->cci)))
-		return false;
-	notify_host(regs, log);
-	return true;
+	is_posted = event_log_post(regs->cci.logs[log], record, 0, false,
+				   cci_timestamp(&regs->cci));
+	/* Also the count of those lost is a change. */
+	state_changed(regs);
+	if (is_posted)
+		notify_host(regs, log);
+	return is_posted;
 }
 
 bool device_regs_dc_log_reserve(DeviceRegs *regs, uint32_t n)

@@ -4,6 +4,7 @@
 #define DEVICE_DEVICE_REGS_H
 
 #include "device/device.h"
+#include "device/state_io.h"
 
 #define DEVICE_REGS_BAR_OFFSET 0x10000u /* where the block begins in BAR0 */
 
@@ -15,8 +16,9 @@
 typedef struct DeviceRegs DeviceRegs;
 
 /*
- * Only irq, now_us, deadline_changed and trace of OPS are called, with OPAQUE. CONFIG is copied
- * (its lsa stays the caller's), OPS is copied; DC must outlive the block. Errors name the option.
+ * Only irq, now_us, deadline_changed, state_changed and trace of OPS are called, with OPAQUE.
+ * CONFIG is copied (its lsa stays the caller's), OPS is copied; DC must outlive the block. Errors
+ * name the option.
  */
 DeviceRegs *device_regs_new(const DeviceConfig *config, DcDevice *dc, const DeviceOps *ops,
 			    void *opaque, GError **error);
@@ -55,10 +57,16 @@ uint64_t device_regs_payload_len(const DeviceRegs *regs); /* a multiple of the p
  */
 int device_regs_peek_payload_fd(const DeviceRegs *regs);
 
-/* Interrupt policy as 0102h and 0103h have it, for a session that resumes after a restart of the
- * daemon. False and nothing changed when a mode is not supported. */
-void device_regs_get_int_policy(const DeviceRegs *regs, CxlEventIntPolicy *ret);
-bool device_regs_set_int_policy(DeviceRegs *regs, const CxlEventIntPolicy *policy);
+/* What a session resumes with after a restart of the daemon; state_io.h says how. Loaded into a
+ * block that no host has used. */
+void device_regs_save(const DeviceRegs *regs, GByteArray *out);
+bool device_regs_load(DeviceRegs *regs, StateReader *in, bool apply);
+/* Fires every vector that has something to tell: for a host that may have missed it. */
+void device_regs_renew_irqs(DeviceRegs *regs);
+
+void device_regs_set_tracing(DeviceRegs *regs, bool on);
+/* Fills in logs and mailbox counters. */
+void device_regs_get_info(const DeviceRegs *regs, DeviceInfo *ret);
 
 /* Shapes of device.h: device_inject_event() and device_dc_log_*(). */
 bool device_regs_inject_event(DeviceRegs *regs, unsigned log, const CxlEventRecord *record);

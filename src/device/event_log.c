@@ -34,6 +34,9 @@ struct EventLog {
 
 	uint16_t overflow_count; /* stays at its highest value */
 	uint64_t first_overflow, last_overflow;
+
+	EventLogWatch watch;
+	void *watch_opaque;
 };
 
 EventLog *event_log_new(uint32_t depth)
@@ -70,6 +73,23 @@ uint32_t event_log_depth(const EventLog *log)
 uint32_t event_log_n_records(const EventLog *log)
 {
 	return log->n_records;
+}
+
+uint32_t event_log_n_overflows(const EventLog *log)
+{
+	return log->overflow_count;
+}
+
+void event_log_set_watch(EventLog *log, EventLogWatch watch, void *opaque)
+{
+	log->watch = watch;
+	log->watch_opaque = opaque;
+}
+
+static void tell_watch(const EventLog *log, EventLogAction action, const CxlEventRecord *record)
+{
+	if (log->watch)
+		log->watch(log->watch_opaque, action, record);
 }
 
 /* ---- room ---- */
@@ -115,13 +135,18 @@ static bool handle_is_free(const EventLog *log, uint16_t handle)
 	return handle != 0 && !(log->handle_in_use[handle / 8] & 1u << handle % 8);
 }
 
+static void mark_handle(EventLog *log, uint16_t handle)
+{
+	log->handle_in_use[handle / 8] |= (uint8_t)(1u << handle % 8);
+}
+
 /* Ends, because fewer records are live than there are handles. */
 static uint16_t take_handle(EventLog *log)
 {
 	do
 		log->last_handle++;
 	while (!handle_is_free(log, log->last_handle));
-	log->handle_in_use[log->last_handle / 8] |= (uint8_t)(1u << log->last_handle % 8);
+	mark_handle(log, log->last_handle);
 	return log->last_handle;
 }
 
@@ -199,28 +224,37 @@ static void remove_slot(EventLog *log, uint32_t index)
 	log->free = index;
 }
 
-bool event_log_post(EventLog *log, const CxlEventRecord *record, uint64_t cookie, bool reserved,
-		    uint64_t timestamp)
+static Slot *append_record(EventLog *log, const CxlEventRecord *record, uint64_t cookie,
+			   uint16_t handle, uint64_t timestamp)
 {
-	uint32_t index;
-	Slot *slot;
+	uint32_t index = take_slot(log);
+	Slot *slot = &log->slots[index];
 
-	if (reserved) {
-		event_log_unreserve(log, 1);
-	} else if (room(log) == 0) {
-		count_overflow(log, timestamp);
-		return false;
-	}
-	index = take_slot(log);
-	slot = &log->slots[index];
 	slot->record = *record;
 	slot->record.header.len = CXL_EVENT_RECORD_LEN;
-	slot->record.header.handle = le16_put(take_handle(log));
+	slot->record.header.handle = le16_put(handle);
 	slot->record.header.timestamp = le64_put(timestamp);
 	slot->cookie = cookie;
 	slot->number = log->n_posted++;
 	slot->was_read = slot->more = slot->begun = false;
 	link_slot(log, index);
+	return slot;
+}
+
+bool event_log_post(EventLog *log, const CxlEventRecord *record, uint64_t cookie, bool reserved,
+		    uint64_t timestamp)
+{
+	const Slot *slot;
+
+	if (reserved) {
+		event_log_unreserve(log, 1);
+	} else if (room(log) == 0) {
+		count_overflow(log, timestamp);
+		tell_watch(log, EVENT_LOG_LOST, record);
+		return false;
+	}
+	slot = append_record(log, record, cookie, take_handle(log), timestamp);
+	tell_watch(log, EVENT_LOG_POSTED, &slot->record);
 	return true;
 }
 
@@ -242,6 +276,7 @@ uint32_t event_log_withdraw(EventLog *log, uint64_t cookie)
 
 		next = slot->hash_next;
 		if (slot->cookie == cookie && !slot->was_read && !slot->begun) {
+			tell_watch(log, EVENT_LOG_WITHDRAWN, &slot->record);
 			remove_slot(log, i);
 			n++;
 		}
@@ -280,6 +315,7 @@ uint32_t event_log_read(EventLog *log, uint8_t *out, uint32_t out_max, EventLogV
 			first_new = i;
 		slot->was_read = true;
 		last = i;
+		tell_watch(log, EVENT_LOG_READ, &slot->record);
 	}
 	begin_rest(log, last);
 	if (n < log->n_records)
@@ -317,6 +353,7 @@ bool event_log_clear(EventLog *log, const le16 *handles, uint8_t n, EventLogVisi
 	}
 	for (uint8_t k = 0; k < n; k++) {
 		cookies[k] = log->slots[log->oldest].cookie;
+		tell_watch(log, EVENT_LOG_CLEARED, &log->slots[log->oldest].record);
 		remove_slot(log, log->oldest);
 	}
 	if (n > 0)
@@ -335,8 +372,85 @@ void event_log_clear_all(EventLog *log, EventLogVisit cleared, void *opaque)
 	while (log->oldest != NONE && log->slots[log->oldest].number < n_posted) {
 		uint64_t cookie = log->slots[log->oldest].cookie;
 
+		tell_watch(log, EVENT_LOG_CLEARED, &log->slots[log->oldest].record);
 		remove_slot(log, log->oldest);
 		if (cleared)
 			cleared(opaque, cookie);
 	}
+}
+
+/* ---- saved state ---- */
+
+typedef struct EventLogState {
+	le16 overflow_count;
+	le16 last_handle;
+	le32 n_records; /* of CxlEventRecord, which follow */
+	le64 first_overflow, last_overflow;
+} EventLogState;
+CXL_STATIC_ASSERT(sizeof(EventLogState) == 24);
+
+void event_log_save(const EventLog *log, GByteArray *out)
+{
+	EventLogState state = {
+		.overflow_count = le16_put(log->overflow_count),
+		.last_handle = le16_put(log->last_handle),
+		.n_records = le32_put(log->n_records),
+		.first_overflow = le64_put(log->first_overflow),
+		.last_overflow = le64_put(log->last_overflow),
+	};
+
+	state_put(out, &state, sizeof(state));
+	for (uint32_t i = log->oldest; i != NONE; i = log->slots[i].next)
+		state_put(out, &log->slots[i].record, CXL_EVENT_RECORD_LEN);
+}
+
+/* Handles are there, and none twice. */
+static bool judge_records(const EventLog *log, const CxlEventRecord *records, uint32_t n)
+{
+	g_autofree uint8_t *seen = g_malloc0(sizeof(log->handle_in_use));
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint16_t handle = le16_get(records[i].header.handle);
+		uint8_t bit = (uint8_t)(1u << handle % 8);
+
+		if (handle == 0 || seen[handle / 8] & bit ||
+		    records[i].header.len != CXL_EVENT_RECORD_LEN)
+			return false;
+		seen[handle / 8] |= bit;
+	}
+	return true;
+}
+
+bool event_log_load(EventLog *log, StateReader *in, bool apply)
+{
+	const EventLogState *state = state_take(in, sizeof(*state));
+	const CxlEventRecord *records;
+	uint32_t n;
+
+	if (!state)
+		return false;
+	n = le32_get(state->n_records);
+	if (n > room(log))
+		return false;
+	records = state_take(in, (size_t)n * sizeof(*records));
+	if (!records || !judge_records(log, records, n))
+		return false;
+	if (!apply)
+		return true;
+	for (uint32_t i = 0; i < n; i++) {
+		uint16_t handle = le16_get(records[i].header.handle);
+
+		mark_handle(log, handle);
+		append_record(log, &records[i], 0, handle, le64_get(records[i].header.timestamp));
+	}
+	log->last_handle = le16_get(state->last_handle);
+	log->overflow_count = le16_get(state->overflow_count);
+	log->first_overflow = le64_get(state->first_overflow);
+	log->last_overflow = le64_get(state->last_overflow);
+	return true;
+}
+
+void event_log_set_last_handle(EventLog *log, uint16_t handle)
+{
+	log->last_handle = handle;
 }

@@ -4,6 +4,7 @@
 #define DEVICE_EVENT_LOG_H
 
 #include "cxl/event.h"
+#include "device/state_io.h"
 
 #include <glib.h>
 #include <stdbool.h>
@@ -56,5 +57,25 @@ uint32_t event_log_read(EventLog *log, uint8_t *out, uint32_t out_max, EventLogV
 bool event_log_clear(EventLog *log, const le16 *handles, uint8_t n, EventLogVisit cleared,
 		     void *opaque);
 void event_log_clear_all(EventLog *log, EventLogVisit cleared, void *opaque);
+/* Records lost since the host last cleared any; counts no further than 65535. */
+uint32_t event_log_n_overflows(const EventLog *log);
+
+/* What happens to records, for a trace: NULL = nobody looks, and costs nothing. */
+typedef enum EventLogAction {
+	EVENT_LOG_POSTED,
+	EVENT_LOG_READ, /* each time */
+	EVENT_LOG_CLEARED,
+	EVENT_LOG_WITHDRAWN,
+	EVENT_LOG_LOST, /* full; its handle and timestamp are not filled in */
+} EventLogAction;
+typedef void (*EventLogWatch)(void *opaque, EventLogAction action, const CxlEventRecord *record);
+/* WATCH must not call back into the log. */
+void event_log_set_watch(EventLog *log, EventLogWatch watch, void *opaque);
+
+/* Records with their handles, and overflow; cookies are not kept. Loaded into an empty log. */
+void event_log_save(const EventLog *log, GByteArray *out);
+bool event_log_load(EventLog *log, StateReader *in, bool apply);
+/* The next record gets the handle after this. */
+void event_log_set_last_handle(EventLog *log, uint16_t handle);
 
 #endif

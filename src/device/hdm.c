@@ -426,3 +426,137 @@ void hdm_foreach_committed(const Hdm *hdm, void (*func)(const HdmDecoder *, void
 			func(&hdm->decoders[i].asked, opaque);
 	}
 }
+
+/* ---- saved state ---- */
+
+typedef struct HdmState {
+	le32 global_ctrl;
+	le32 n_decoders;
+} HdmState;
+
+#define STATE_WANTED    CXL_BIT(0)
+#define STATE_COMMITTED CXL_BIT(1) /* only with STATE_WANTED */
+#define STATE_ERROR     CXL_BIT(2)
+
+typedef struct HdmDecoderState {
+	le64 base;
+	le64 size;
+	le64 skip;
+	le64 dpa; /* of a committed one */
+	le32 settings;
+	le32 flags; /* STATE_* */
+} HdmDecoderState;
+CXL_STATIC_ASSERT(sizeof(HdmDecoderState) == 40);
+
+void hdm_save(const Hdm *hdm, GByteArray *out)
+{
+	HdmState state = { le32_put(hdm->global_ctrl), le32_put(hdm->n_decoders) };
+
+	state_put(out, &state, sizeof(state));
+	for (unsigned i = 0; i < hdm->n_decoders; i++) {
+		const Decoder *d = &hdm->decoders[i];
+		bool committed = d->wanted && d->committed;
+		HdmDecoderState decoder = {
+			.base = le64_put(d->base),
+			.size = le64_put(d->size),
+			.skip = le64_put(d->skip),
+			.dpa = le64_put(committed ? d->asked.dpa : 0),
+			.settings = le32_put(d->settings),
+			.flags = le32_put((d->wanted ? STATE_WANTED : 0) |
+					  (committed ? STATE_COMMITTED : 0) |
+					  (d->error ? STATE_ERROR : 0)),
+		};
+
+		state_put(out, &decoder, sizeof(decoder));
+	}
+}
+
+static bool is_address(uint64_t value)
+{
+	return ((uint32_t)value & ~CXL_HDM_ADDR_LO_MASK) == 0;
+}
+
+/*
+ * What the registers of a committed decoder mean. Its DPA cannot be derived any more: the decoder
+ * below may have been taken back since. BELOW: the committed one below it, or NULL.
+ */
+static bool load_committed(const Hdm *hdm, const HdmDecoderState *in, const HdmDecoder *below,
+			   HdmDecoder *ret)
+{
+	uint32_t settings = le32_get(in->settings);
+	unsigned ways = cxl_iw_decode(CXL_FIELD_GET(CXL_HDM_DEC_IW, settings));
+	uint32_t granularity = cxl_ig_decode(CXL_FIELD_GET(CXL_HDM_DEC_IG, settings));
+	uint64_t base = le64_get(in->base), size = le64_get(in->size), dpa = le64_get(in->dpa);
+
+	if (ways == 0 || granularity == 0 || size == 0 || size % (ways * CXL_HDM_ALIGN) != 0 ||
+	    base + size < base || dpa % CXL_HDM_ALIGN != 0 || dpa > hdm->dpa_len ||
+	    size / ways > hdm->dpa_len - dpa)
+		return false;
+	if (below != NULL &&
+	    (base < below->hpa + below->len || dpa < below->dpa + below->len / below->ways))
+		return false;
+	ret->committed = true;
+	ret->hpa = base;
+	ret->len = size;
+	ret->dpa = dpa;
+	ret->ways = ways;
+	ret->granularity = granularity;
+	return true;
+}
+
+static bool load_decoder(const Hdm *hdm, unsigned index, StateReader *in, const HdmDecoder *below,
+			 Decoder *ret)
+{
+	const HdmDecoderState *state = state_take(in, sizeof(*state));
+	uint32_t flags;
+
+	if (state == NULL)
+		return false;
+	flags = le32_get(state->flags);
+	*ret = (Decoder){
+		.base = le64_get(state->base),
+		.size = le64_get(state->size),
+		.skip = le64_get(state->skip),
+		.settings = le32_get(state->settings),
+		.wanted = flags & STATE_WANTED,
+		.committed = flags & STATE_COMMITTED,
+		.error = flags & STATE_ERROR,
+		.deadline_us = UINT64_MAX,
+		.asked.index = index,
+	};
+	if ((flags & ~(STATE_WANTED | STATE_COMMITTED | STATE_ERROR)) != 0 ||
+	    (ret->settings & ~CTRL_SETTINGS) != 0 || !is_address(ret->base) ||
+	    !is_address(ret->size) || !is_address(ret->skip) || (ret->committed && !ret->wanted))
+		return false;
+	if (ret->committed && !load_committed(hdm, state, below, &ret->asked))
+		return false;
+	ret->host_live = ret->committed;
+	ret->error |= ret->wanted && !ret->committed;
+	return true;
+}
+
+bool hdm_load(Hdm *hdm, StateReader *in, bool apply)
+{
+	const HdmState *state = state_take(in, sizeof(*state));
+	HdmDecoder below;
+	bool has_below = false;
+
+	if (state == NULL || le32_get(state->n_decoders) != hdm->n_decoders ||
+	    (le32_get(state->global_ctrl) & ~CXL_HDM_CTRL_ENABLE) != 0)
+		return false;
+	for (unsigned i = 0; i < hdm->n_decoders; i++) {
+		Decoder loaded;
+
+		if (!load_decoder(hdm, i, in, has_below ? &below : NULL, &loaded))
+			return false;
+		if (loaded.committed) {
+			below = loaded.asked;
+			has_below = true;
+		}
+		if (apply)
+			hdm->decoders[i] = loaded;
+	}
+	if (apply)
+		hdm->global_ctrl = le32_get(state->global_ctrl);
+	return true;
+}

@@ -4,6 +4,7 @@
 #define DEVICE_HDM_H
 
 #include "device/device.h"
+#include "device/state_io.h"
 
 /*
  * Design. Two things are kept apart: what the registers say (COMMIT wanted, COMMITTED, ERROR), and
@@ -47,5 +48,13 @@ uint64_t hdm_next_deadline_us(const Hdm *hdm);
 void hdm_reset(Hdm *hdm, bool new_host);
 /* Those with COMMITTED set, in order of index */
 void hdm_foreach_committed(const Hdm *hdm, void (*func)(const HdmDecoder *, void *), void *opaque);
+
+/*
+ * Loaded before any request is made. A decoder that was committed is so again, without asking the
+ * host side; one that was still being committed comes back with ERROR, one that was being taken
+ * back as taken back: the host side is told of both when it comes.
+ */
+void hdm_save(const Hdm *hdm, GByteArray *out);
+bool hdm_load(Hdm *hdm, StateReader *in, bool apply);
 
 #endif

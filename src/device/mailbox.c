@@ -35,7 +35,11 @@ struct Mailbox {
 	uint8_t *out;
 
 	MailboxTicket *ticket; /* of the command in flight, if it took one */
-	uint64_t started_us;   /* kept only when somebody traces */
+	uint64_t n_commands, n_failed;
+	bool tracing;
+	bool traced;         /* the command in flight began while tracing */
+	uint64_t started_us; /* of that one */
+	uint32_t in_len;
 };
 
 uint32_t mailbox_payload_size(const Mailbox *mb)
@@ -151,6 +155,29 @@ void mailbox_reset(Mailbox *mb)
 	mb->status = 0;
 }
 
+void mailbox_resume(Mailbox *mb, bool wants_irq)
+{
+	mailbox_reset(mb);
+	mb->ctrl = wants_irq ? CXL_MBOX_CTRL_DOORBELL_INT_EN : 0;
+	mb->status = CXL_FIELD_PUT(CXL_MBOX_STATUS_RC, (uint64_t)CXL_RC_ABORTED);
+}
+
+bool mailbox_wants_irq(const Mailbox *mb)
+{
+	return mb->ctrl & CXL_MBOX_CTRL_DOORBELL_INT_EN;
+}
+
+void mailbox_set_tracing(Mailbox *mb, bool on)
+{
+	mb->tracing = on && mb->ops->trace;
+}
+
+void mailbox_counters(const Mailbox *mb, uint64_t *ret_n_commands, uint64_t *ret_n_failed)
+{
+	*ret_n_commands = mb->n_commands;
+	*ret_n_failed = mb->n_failed;
+}
+
 void mailbox_new_session(Mailbox *mb)
 {
 	g_autoptr(GError) error = NULL;
@@ -165,6 +192,21 @@ void mailbox_new_session(Mailbox *mb)
 }
 
 /* ---- commands ---- */
+
+static void tell_trace(Mailbox *mb, uint16_t opcode, enum cxl_rc rc, uint32_t out_len)
+{
+	const MailboxCall call = {
+		.opcode = opcode,
+		.in = mb->in,
+		.in_len = mb->in_len,
+		.out = mb->out,
+		.out_max = mailbox_payload_size(mb),
+		.out_len = out_len,
+	};
+
+	mb->traced = false;
+	mb->ops->trace(mb->opaque, &call, rc, mb->ops->now_us(mb->opaque) - mb->started_us);
+}
 
 /* The status is in place before the doorbell clears; the interrupt is last. */
 static void finish(Mailbox *mb, enum cxl_rc rc, uint32_t out_len)
@@ -184,9 +226,10 @@ static void finish(Mailbox *mb, enum cxl_rc rc, uint32_t out_len)
 	mb->cmd = opcode | CXL_FIELD_PUT(CXL_MBOX_CMD_LEN, (uint64_t)out_len);
 	mb->status = CXL_FIELD_PUT(CXL_MBOX_STATUS_RC, (uint64_t)rc);
 	mb->ctrl &= ~CXL_MBOX_CTRL_DOORBELL;
-	if (mb->ops->trace)
-		mb->ops->trace(mb->opaque, opcode, rc,
-			       mb->ops->now_us(mb->opaque) - mb->started_us);
+	mb->n_commands++;
+	mb->n_failed += rc != CXL_RC_SUCCESS;
+	if (mb->traced)
+		tell_trace(mb, opcode, rc, out_len);
 	if (mb->ctrl & CXL_MBOX_CTRL_DOORBELL_INT_EN)
 		mb->ops->irq(mb->opaque);
 }
@@ -203,13 +246,15 @@ static void ring_doorbell(Mailbox *mb)
 	int rc;
 
 	mb->ctrl |= CXL_MBOX_CTRL_DOORBELL;
-	if (mb->ops->trace)
+	mb->traced = mb->tracing;
+	mb->in_len = 0;
+	if (mb->traced)
 		mb->started_us = mb->ops->now_us(mb->opaque);
 	if (len > mailbox_payload_size(mb)) {
 		finish(mb, CXL_RC_INVALID_PAYLOAD_LENGTH, 0);
 		return;
 	}
-	call.in_len = (uint32_t)len;
+	call.in_len = mb->in_len = (uint32_t)len;
 	memcpy(mb->in, mb->payload, call.in_len);
 	rc = mb->ops->execute(mb->opaque, &call);
 	if (rc == MAILBOX_PENDING)

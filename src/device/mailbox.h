@@ -37,8 +37,9 @@ typedef struct MailboxOps {
 	int (*execute)(void *opaque, MailboxCall *call);
 	void (*irq)(void *opaque); /* the doorbell cleared and the host wants to know */
 	uint64_t (*now_us)(void *opaque);
-	void (*trace)(void *opaque, uint16_t opcode, enum cxl_rc rc,
-		      uint64_t took_us); /* or NULL */
+	/* While mailbox_set_tracing() is on, when a command has ended: CALL is as its executor saw
+	 * it, with the output that the host gets. OUT_LEN is 0 unless RC is Success. */
+	void (*trace)(void *opaque, const MailboxCall *call, enum cxl_rc rc, uint64_t took_us);
 } MailboxOps;
 
 /* OPS is borrowed. FILE_OFFSET, page aligned, is where the payload stands in its own file. */
@@ -57,6 +58,18 @@ uint32_t mailbox_read_reg(const Mailbox *mb, uint32_t offset); /* the aligned 32
 void mailbox_write_regs(Mailbox *mb, uint32_t offset, const uint8_t *buf, uint32_t len);
 void mailbox_read_payload(const Mailbox *mb, uint32_t offset, void *buf, uint32_t len);
 void mailbox_write_payload(Mailbox *mb, uint32_t offset, const void *buf, uint32_t len);
+
+void mailbox_set_tracing(Mailbox *mb, bool on); /* off at first; off costs nothing */
+/* Ended commands, since the mailbox was made; and those of them that did not succeed. */
+void mailbox_counters(const Mailbox *mb, uint64_t *ret_n_commands, uint64_t *ret_n_failed);
+bool mailbox_wants_irq(const Mailbox *mb); /* the host has asked for doorbell interrupts */
+
+/*
+ * For a host that goes on where a former run of this program ended. What became of a command then
+ * in flight nobody knows any more, so the status says Aborted: a host that waits for one must not
+ * take an older Success for its own.
+ */
+void mailbox_resume(Mailbox *mb, bool wants_irq);
 
 /* The command in flight is forgotten and the registers go back to their defaults. */
 void mailbox_reset(Mailbox *mb);

@@ -50,6 +50,7 @@ static void conn_unref(MemLinkConn *conn)
 	g_clear_pointer(&conn->held, g_array_unref);
 	g_clear_pointer(&conn->sent, g_hash_table_unref);
 	g_source_unref(conn->source);
+	socket_peer_clear(&conn->peer);
 	g_free(conn);
 }
 
@@ -136,6 +137,7 @@ static void conn_finish_hello(MemLinkConn *conn)
 		CONN_IN_HELLO; /* requests made from inside the callback wait for the welcome */
 	welcome = server->ops->hello(server->opaque, &hello, &conn->peer);
 	g_clear_pointer(&conn->held, g_array_unref);
+	socket_peer_clear(&conn->peer); /* not needed any more */
 	if (conn->state == CONN_CLOSED)
 		return;
 	send_welcome(conn->fd, welcome ? MEM_LINK_WELCOME_OK : MEM_LINK_WELCOME_REFUSED);
@@ -314,19 +316,12 @@ void mem_link_conn_update_source(MemLinkConn *conn)
 
 static bool get_peer(int fd, MemLinkPeer *ret_peer)
 {
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
+	socklen_t len = sizeof(int);
 	int type;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		return false;
-	len = sizeof(type);
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET)
 		return false;
-	ret_peer->pid = cred.pid;
-	ret_peer->uid = cred.uid;
-	ret_peer->gid = cred.gid;
-	return true;
+	return socket_peer_get(fd, ret_peer);
 }
 
 /* HELLO_DEADLINE: of the main loop's clock, -1 = none. */
@@ -337,8 +332,9 @@ static bool connect_host(MemLinkServer *server, int fd, gint64 hello_deadline)
 	FdSource *source;
 	int flags = fcntl(fd, F_GETFL);
 
-	if (server->conn != NULL || server->closing || flags < 0 || !get_peer(fd, &peer) ||
-	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+	if (server->conn != NULL || server->closing || flags < 0 ||
+	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+	    !get_peer(fd, &peer)) {
 		close(fd);
 		return false;
 	}

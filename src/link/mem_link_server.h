@@ -4,6 +4,7 @@
 #define LINK_MEM_LINK_SERVER_H
 
 #include "link/mem_link_wire.h"
+#include "link/socket_peer.h"
 #include <gio/gio.h>
 #include <stdbool.h>
 #include <sys/types.h>
@@ -20,11 +21,7 @@
  */
 typedef struct MemLinkServer MemLinkServer;
 
-typedef struct MemLinkPeer {
-	pid_t pid;
-	uid_t uid;
-	gid_t gid;
-} MemLinkPeer;
+typedef SocketPeer MemLinkPeer; /* its pidfd is the server's */
 
 typedef struct MemLinkHello {
 	uint8_t session[16];

@@ -211,9 +211,12 @@ static int do_get_irq_info(VfuSession *session, const VfuRequest *req, VfuReply 
 static int do_set_irqs(VfuSession *session, const VfuRequest *req, VfuReply *reply)
 {
 	const VfuIrqSet *set = (const VfuIrqSet *)req->payload;
+	int rc = vfu_irq_apply(&session->irqs, set, (const uint8_t *)(set + 1),
+			       req->payload_len - (uint32_t)sizeof(*set), req->fds, req->n_fds);
 
-	return vfu_irq_apply(&session->irqs, set, (const uint8_t *)(set + 1),
-			     req->payload_len - (uint32_t)sizeof(*set), req->fds, req->n_fds);
+	if (rc == 0 && session->ops->irqs_changed)
+		session->ops->irqs_changed(session->opaque);
+	return rc;
 }
 
 /* ---- access ---- */

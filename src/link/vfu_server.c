@@ -355,6 +355,7 @@ static void conn_close(VfuConn *conn)
 		close(conn->fds[i]);
 	conn->n_fds = 0;
 	vfu_session_clear(&conn->session);
+	socket_peer_clear(&conn->session.peer);
 	g_source_unref(&conn->source);
 }
 
@@ -415,8 +416,6 @@ static bool is_stream_socket(int fd)
 /* Starts serving FD. False: closed instead. */
 static bool server_adopt(VfuServer *server, int fd)
 {
-	struct ucred cred = { .pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1 };
-	socklen_t cred_len = sizeof(cred);
 	VfuConn *conn;
 	VfuPeer peer;
 
@@ -424,9 +423,6 @@ static bool server_adopt(VfuServer *server, int fd)
 		close(fd);
 		return false;
 	}
-	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len);
-	peer = (VfuPeer){ .pid = cred.pid, .uid = cred.uid, .gid = cred.gid };
-
 	conn = (VfuConn *)g_source_new(&conn_funcs, sizeof(*conn));
 	conn->rx = map_buffer();
 	conn->tx = map_buffer();
@@ -435,6 +431,7 @@ static bool server_adopt(VfuServer *server, int fd)
 		close(fd);
 		return false;
 	}
+	(void)socket_peer_get(fd, &peer);
 	conn->server = server;
 	conn->fd = fd;
 	conn->tx_fd = -1;

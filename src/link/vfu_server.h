@@ -3,10 +3,11 @@
 #ifndef LINK_VFU_SERVER_H
 #define LINK_VFU_SERVER_H
 
+#include "link/socket_peer.h"
+
 #include <gio/gio.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 /*
  * Never blocks and never trusts the client: malformed framing closes the connection, malformed
@@ -30,13 +31,10 @@ typedef struct VfuRegion {
 	} sparse[VFU_MAX_SPARSE];
 } VfuRegion;
 
-typedef struct VfuPeer {
-	pid_t pid; /* SO_PEERCRED */
-	uid_t uid;
-	gid_t gid;
-} VfuPeer;
+typedef SocketPeer VfuPeer; /* its pidfd is the server's */
 
-/* All are needed. None may free the server; vfu_server_disconnect() and _irq() are fine. */
+/* All are needed unless said otherwise. None may free the server; vfu_server_disconnect() and
+ * _irq() are fine. */
 typedef struct VfuServerOps {
 	/*
 	 * INDEX < 9: BARs 0-5, 6 ROM, 7 config, 8 VGA. Absent regions: len 0. Asked after
@@ -50,6 +48,8 @@ typedef struct VfuServerOps {
 			    uint32_t count);
 	uint32_t (*n_irqs)(void *opaque, unsigned index); /* index 0..4; asked after connected() */
 	void (*reset)(void *opaque);
+	/* The client has bound or unbound interrupts; may be NULL. */
+	void (*irqs_changed)(void *opaque);
 	/* A client sent a good VERSION; the reply is not sent yet. False refuses it. */
 	bool (*connected)(void *opaque, const VfuPeer *peer);
 	/* Once for each connected() that said true. May attach the next client or free. */

@@ -11,7 +11,7 @@
 typedef struct VfuSession {
 	const VfuServerOps *ops;
 	void *opaque;
-	VfuPeer peer;
+	VfuPeer peer;   /* its pidfd is the connection's */
 	bool connected; /* VERSION is done and ops->connected() said yes */
 	uint32_t max_data;
 	bool takes_fds; /* the client can receive a descriptor */

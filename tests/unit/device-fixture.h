@@ -194,6 +194,12 @@ typedef struct Fixture {
 	uint16_t traced_opcode;
 	enum cxl_rc traced_rc;
 	uint64_t traced_us;
+	uint32_t traced_in_len, traced_out_len;
+	uint8_t traced_in[4096], traced_out[4096];
+	unsigned n_record_traces[DEVICE_TRACE_LOST + 1]; /* by kind */
+	uint8_t traced_log;
+	CxlEventRecord traced_record;
+	unsigned n_state_changes;
 	uint8_t out[1 << 20]; /* of the last command */
 	uint32_t out_len;
 	uint64_t mailbox; /* offset of the capability */
@@ -212,14 +218,30 @@ static inline uint64_t fixture_now(void *opaque)
 	return ((Fixture *)opaque)->now_us;
 }
 
-static inline void fixture_trace(void *opaque, uint16_t opcode, enum cxl_rc rc, uint64_t took_us)
+static inline void fixture_trace(void *opaque, const DeviceTrace *trace)
 {
 	Fixture *f = opaque;
 
+	if (trace->kind != DEVICE_TRACE_COMMAND) {
+		g_assert_cmpuint(trace->kind, <, G_N_ELEMENTS(f->n_record_traces));
+		f->n_record_traces[trace->kind]++;
+		f->traced_log = trace->log;
+		f->traced_record = *trace->record;
+		return;
+	}
 	f->n_traces++;
-	f->traced_opcode = opcode;
-	f->traced_rc = rc;
-	f->traced_us = took_us;
+	f->traced_opcode = trace->opcode;
+	f->traced_rc = trace->rc;
+	f->traced_us = trace->took_us;
+	f->traced_in_len = trace->in_len;
+	f->traced_out_len = trace->out_len;
+	memcpy(f->traced_in, trace->in, MIN(trace->in_len, sizeof(f->traced_in)));
+	memcpy(f->traced_out, trace->out, MIN(trace->out_len, sizeof(f->traced_out)));
+}
+
+static inline void fixture_state_changed(void *opaque)
+{
+	((Fixture *)opaque)->n_state_changes++;
 }
 
 static inline uint64_t get(Fixture *f, uint64_t offset, uint32_t len)
@@ -267,6 +289,7 @@ static inline const DeviceOps *fixture_ops(void)
 		.irq = fixture_irq,
 		.now_us = fixture_now,
 		.trace = fixture_trace,
+		.state_changed = fixture_state_changed,
 	};
 
 	return &ops;
@@ -306,6 +329,7 @@ static inline void fixture_start(Fixture *f)
 
 	f->regs = device_regs_new(&f->config, &f->dc, fixture_ops(), f, &error);
 	g_assert_no_error(error);
+	device_regs_set_tracing(f->regs, true);
 	f->mailbox = find_capability(f, CXL_DEV_CAP_ID_MAILBOX, NULL);
 }
 

@@ -18,6 +18,7 @@ typedef struct Endpoint {
 	bool silent; /* do not answer decoder requests */
 	uint64_t last_req;
 	unsigned n_deadlines;
+	unsigned n_state_changes;
 } Endpoint;
 
 void dc_device_reset(DcDevice *dev, DcReset kind)
@@ -56,10 +57,16 @@ static inline void ep_deadline_changed(void *opaque)
 	((Endpoint *)opaque)->n_deadlines++;
 }
 
+static inline void ep_state_changed(void *opaque)
+{
+	((Endpoint *)opaque)->n_state_changes++;
+}
+
 static const DeviceOps ep_ops = { .irq = ep_irq,
 				  .decoder = ep_decoder,
 				  .now_us = ep_now,
-				  .deadline_changed = ep_deadline_changed };
+				  .deadline_changed = ep_deadline_changed,
+				  .state_changed = ep_state_changed };
 
 static inline Endpoint *ep_new(uint64_t ram_len, uint64_t pmem_len, unsigned n_regions)
 {

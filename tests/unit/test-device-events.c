@@ -576,24 +576,6 @@ static void test_policy(void)
 	g_assert_false(f->dc.events_enabled);
 }
 
-/* What a resuming session gets back. */
-static void test_policy_restored(void)
-{
-	g_autoptr(Fixture) f = fixture_new();
-	CxlEventIntPolicy policy = { .log = { 1, 0, 0, 0, 1 } };
-	CxlEventIntPolicy got;
-
-	g_assert_true(device_regs_set_int_policy(f->regs, &policy));
-	device_regs_get_int_policy(f->regs, &got);
-	g_assert_cmpmem(got.log, 5, "\x11\x10\x10\x10\x21", 5);
-	g_assert_true(f->dc.events_enabled);
-	policy.log[3] = 2;
-	policy.log[0] = 0;
-	g_assert_false(device_regs_set_int_policy(f->regs, &policy));
-	device_regs_get_int_policy(f->regs, &got);
-	g_assert_cmpmem(got.log, 5, "\x11\x10\x10\x10\x21", 5);
-}
-
 static void test_resets(void)
 {
 	static const struct {
@@ -649,7 +631,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/device/events/handles-wrap", test_handles_wrap);
 	g_test_add_func("/unit/device/events/interrupts", test_interrupts);
 	g_test_add_func("/unit/device/events/policy", test_policy);
-	g_test_add_func("/unit/device/events/policy-restored", test_policy_restored);
 	g_test_add_func("/unit/device/events/resets", test_resets);
 	return g_test_run();
 }
