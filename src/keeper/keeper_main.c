@@ -19,9 +19,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define IDLE_S     10
-#define MAX_IDLE_S 86400
-#define BACKLOG    16
+#define IDLE_S      10
+#define MAX_IDLE_S  86400
+#define BACKLOG     16
+#define EXIT_SERVED 4 /* by another keeper: no trouble for who only wants one to be there */
 /* Descriptors that are not for holding: those of one message, of connections, our own. */
 #define RESERVED_FDS 300
 
@@ -120,8 +121,9 @@ static int parse_options(int argc, char **argv, Options *options)
 	return -1;
 }
 
-/* The lock is on a file of its own and held for life: so the socket beside it is nobody's. */
-static int lock_socket(const Options *options)
+/* The lock is on a file of its own and held for life: so the socket beside it is nobody's. Returns
+ * 0 or an exit code. */
+static int lock_socket(const Options *options, int *ret_fd)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + sizeof(".lock")];
 	AUTOFD int fd = -EBADF;
@@ -130,16 +132,18 @@ static int lock_socket(const Options *options)
 	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		complain(options, "%s: cannot open the lock: %s", path, strerror(errno));
-		return -1;
+		return 1;
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		if (errno == EWOULDBLOCK)
-			complain(options, "%s: another keeper serves it", options->socket_path);
-		else
-			complain(options, "%s: cannot lock: %s", path, strerror(errno));
-		return -1;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		*ret_fd = fd_steal(&fd);
+		return 0;
 	}
-	return fd_steal(&fd);
+	if (errno == EWOULDBLOCK) {
+		complain(options, "%s: another keeper serves it", options->socket_path);
+		return EXIT_SERVED;
+	}
+	complain(options, "%s: cannot lock: %s", path, strerror(errno));
+	return 1;
 }
 
 static int listen_on_socket(const Options *options)
@@ -210,9 +214,9 @@ int main(int argc, char **argv)
 	}
 	ignore_signals();
 	umask(0177); /* the socket is made with what is left of 0777 */
-	lock_fd = lock_socket(&options);
-	if (lock_fd < 0)
-		return 1;
+	rc = lock_socket(&options, &lock_fd);
+	if (rc != 0)
+		return rc;
 	listen_fd = listen_on_socket(&options);
 	if (listen_fd < 0)
 		return 1;
