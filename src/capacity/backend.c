@@ -7,7 +7,7 @@
 #define NAME_LEN_MAX 200 /* leaves room in a memfd's name and in messages */
 
 /* Unlike a counter, never the same again after a restart either. */
-static uint64_t new_incarnation(void)
+uint64_t backend_new_incarnation(void)
 {
 	uint64_t incarnation = 0;
 	Uuid random;
@@ -50,6 +50,13 @@ static Backend *backend_alloc(const char *name)
 	return backend;
 }
 
+static void backend_has_no_users(Backend *backend)
+{
+	backend->bytes.total = backend->bytes.free = backend->size;
+	if (backend->shareable)
+		backend->shared = byte_states_new(backend->size);
+}
+
 Backend *backend_new(const BackendConfig *config, GError **error)
 {
 	MemFileConfig file_config = {
@@ -83,24 +90,48 @@ Backend *backend_new(const BackendConfig *config, GError **error)
 	ram = config->type == BACKEND_MEMFD || config->type == BACKEND_HUGETLB;
 	backend->type = config->type;
 	backend->size = mem_file_len(file);
+	backend->page_size = config->page_size;
+	backend->path = g_strdup(config->path);
 	backend->tag = config->tag;
+	backend->share = config->share;
 	backend->shareable = config->shareable;
 	backend->read_only = config->read_only;
 	backend->prealloc = config->prealloc;
 	backend->wipes = config->on_release == ON_RELEASE_WIPE ||
 			 (config->on_release == ON_RELEASE_DEFAULT && ram && !config->read_only);
 	backend->file = g_steal_pointer(&file);
-	backend->incarnation = new_incarnation();
-	backend->bytes.total = backend->bytes.free = backend->size;
-	if (backend->shareable)
-		backend->shared = byte_states_new(backend->size);
+	backend->incarnation = backend_new_incarnation();
+	backend_has_no_users(backend);
+	return backend;
+}
+
+Backend *memory_restore(const RowBackend *row, const RowFile *file_row, MemFile *file)
+{
+	Backend *backend = backend_alloc(row->name);
+
+	backend->type = row->type;
+	backend->size = row->size;
+	backend->page_size = row->page_size;
+	backend->path = g_strdup(row->path);
+	backend->tag = row->tag;
+	backend->share = row->share;
+	backend->shareable = row->shareable;
+	backend->read_only = row->read_only;
+	backend->prealloc = row->prealloc;
+	backend->wipes = row->wipes;
+	backend->file = file;
+	backend->incarnation = file_row->incarnation;
+	backend->dirty = file_row->dirty;
+	backend_has_no_users(backend);
 	return backend;
 }
 
 /* The memory of an untagged offer. Its file comes when the first mapping needs it. */
-Backend *memory_new_untagged(Capacity *cap, uint64_t size)
+Backend *memory_new_untagged(Capacity *cap, uint64_t size, uint64_t offer)
 {
 	Backend *mem = backend_alloc(NULL);
+
+	mem->owner = offer;
 
 	mem->type = BACKEND_MEMFD;
 	mem->size = size;
@@ -114,7 +145,7 @@ Backend *memory_new_untagged(Capacity *cap, uint64_t size)
 bool memory_ensure_file(Backend *mem, GError **error)
 {
 	MemFileConfig config = {
-		.name = "softdcd-untagged",
+		.name = UNTAGGED_FILE_NAME,
 		.type = BACKEND_MEMFD,
 		.len = mem->size,
 	};
@@ -124,8 +155,20 @@ bool memory_ensure_file(Backend *mem, GError **error)
 	mem->file = mem_file_new(&config, error);
 	if (!mem->file)
 		return false;
-	mem->incarnation = new_incarnation();
+	mem->incarnation = backend_new_incarnation();
 	return true;
+}
+
+Backend *memory_restore_untagged(Capacity *cap, const RowOffer *offer, const RowFile *file_row)
+{
+	Backend *mem = memory_new_untagged(cap, offer->mem_len, offer->id);
+
+	if (file_row && file_row->file) {
+		mem->file = mem_file_ref(file_row->file);
+		mem->incarnation = file_row->incarnation;
+		mem->dirty = file_row->dirty;
+	}
+	return mem;
 }
 
 static void backend_destroy(Backend *backend)
@@ -134,9 +177,19 @@ static void backend_destroy(Backend *backend)
 	g_clear_pointer(&backend->file, mem_file_unref);
 	byte_states_free(backend->shared);
 	g_clear_pointer(&backend->holders, g_array_unref);
-	g_clear_pointer(&backend->sanitize, g_array_unref);
+	g_clear_pointer(&backend->sanitize, g_hash_table_unref);
+	g_free(backend->path);
 	g_free(backend->name);
 	g_free(backend);
+}
+
+void memory_discard(Backend *mem)
+{
+	memory_leave(mem);
+	mem->n_jobs = 0;
+	g_queue_init(&mem->offers);
+	if (!mem->is_static)
+		backend_destroy(mem);
 }
 
 void backend_free(Backend *backend)
@@ -147,6 +200,8 @@ void backend_free(Backend *backend)
 
 void backend_free_untagged(Backend *mem)
 {
+	if (mem->incarnation != 0)
+		rows_delete_file(mem->incarnation, journal_changes(mem->cap));
 	memory_leave(mem);
 	backend_destroy(mem);
 }
@@ -208,6 +263,9 @@ MemFile *backend_peek_file(const Backend *backend)
 
 void backend_renew(Backend *backend, MemFile *fresh)
 {
+	RowRecord *record = journal_changes(backend->cap);
+
+	rows_delete_file(backend->incarnation, record);
 	if (fresh) {
 		g_clear_pointer(&backend->file, mem_file_unref);
 		backend->file = fresh;
@@ -221,6 +279,12 @@ void backend_renew(Backend *backend, MemFile *fresh)
 		if (holder->gone)
 			g_array_remove_index_fast(backend->holders, i);
 	}
-	backend->incarnation = new_incarnation();
+	backend->incarnation = backend_new_incarnation();
 	backend->dirty = false;
+	backend->past_unknown = false;
+	if (backend->untagged)
+		return;
+	rows_add_file(backend, true, false, record);
+	rows_add_holders(backend, record);
+	rows_add_backend(backend, record);
 }

@@ -6,14 +6,6 @@
 
 G_DEFINE_QUARK(softdcd - capacity - error - quark, capacity_error)
 
-static void journal_wait_free(gpointer data)
-{
-	JournalWait *wait = data;
-
-	g_array_unref(wait->extents);
-	g_free(wait);
-}
-
 Capacity *capacity_new(const CapacityOps *ops, void *opaque)
 {
 	Capacity *cap = g_new0(Capacity, 1);
@@ -23,7 +15,9 @@ Capacity *capacity_new(const CapacityOps *ops, void *opaque)
 	cap->backends_by_name = g_hash_table_new(g_str_hash, g_str_equal);
 	cap->backends_by_tag = g_hash_table_new(uuid_key_hash, uuid_key_equal);
 	cap->devices = g_hash_table_new(g_str_hash, g_str_equal);
-	cap->journal = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, journal_wait_free);
+	cap->hosts = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	cap->epoch = 1;
+	cap->replace_us = NEVER;
 	cap->next_id = cap->next_map = cap->next_req = 1;
 	cap->announced_deadline_us = NEVER;
 	cap->work = g_array_new(FALSE, FALSE, sizeof(Work));
@@ -33,14 +27,23 @@ Capacity *capacity_new(const CapacityOps *ops, void *opaque)
 
 void capacity_free(Capacity *cap)
 {
+	g_autoptr(GPtrArray) devices = NULL;
+
 	if (!cap)
 		return;
-	g_assert(cap->depth == 0 && g_hash_table_size(cap->devices) == 0 &&
-		 cap->memories.length == 0);
+	g_assert(cap->depth == 0);
+	restore_free(cap->restore);
+	wipe_jobs_orphan(cap);
+	devices = hash_table_values(cap->devices);
+	for (guint i = 0; i < devices->len; i++)
+		dc_device_discard(devices->pdata[i]);
+	while (cap->memories.head)
+		memory_discard(cap->memories.head->data);
+	journal_free(cap);
 	g_hash_table_unref(cap->backends_by_name);
 	g_hash_table_unref(cap->backends_by_tag);
 	g_hash_table_unref(cap->devices);
-	g_hash_table_unref(cap->journal);
+	g_hash_table_unref(cap->hosts);
 	g_array_unref(cap->work);
 	g_array_unref(cap->notices);
 	g_free(cap);
@@ -157,72 +160,6 @@ uint64_t capacity_now_us(const Capacity *cap)
 	return cap->ops.now_us(cap->opaque);
 }
 
-/* ---- the journal ---- */
-
-static void write_journal(Capacity *cap, const Work *work)
-{
-	JournalWait *wait = g_hash_table_lookup(cap->journal, &work->number);
-	GArray *extents = g_array_ref(wait->extents);
-	CapacityJournal record = {
-		.type = wait->type,
-		.device = wait->dev,
-		.generation = wait->generation,
-		.extents = (const DcExtent *)(void *)extents->data,
-		.n_extents = extents->len,
-		.backend = wait->backend,
-	};
-
-	cap->ops.journal(cap->opaque, work->number, &record);
-	g_array_unref(extents);
-}
-
-static void journal_not_kept(Capacity *cap, const Work *work)
-{
-	work->effect_done(work->object, true);
-}
-
-void capacity_journal(Capacity *cap, const JournalEntry *entry, GArray *extents,
-		      void (*done)(void *context, bool ok), void *context)
-{
-	Work work = { .run = journal_not_kept, .object = context, .effect_done = done };
-	JournalWait *wait;
-
-	if (!cap->ops.journal) {
-		g_array_unref(extents);
-		if (done)
-			capacity_queue_work(cap, &work);
-		return;
-	}
-	wait = g_new0(JournalWait, 1);
-	wait->req = cap->next_req++;
-	wait->type = entry->type;
-	wait->dev = entry->dev;
-	wait->generation = entry->generation;
-	wait->backend = entry->backend;
-	wait->extents = extents;
-	wait->done = done;
-	wait->context = context;
-	g_hash_table_insert(cap->journal, &wait->req, wait);
-	capacity_queue(cap, write_journal, NULL, wait->req);
-}
-
-void capacity_journal_done(Capacity *cap, uint64_t req, bool ok)
-{
-	JournalWait *wait = g_hash_table_lookup(cap->journal, &req);
-	void (*done)(void *, bool);
-	void *context;
-
-	if (!wait)
-		return;
-	done = wait->done;
-	context = wait->context;
-	capacity_enter(cap);
-	g_hash_table_remove(cap->journal, &req);
-	if (done)
-		done(context, ok);
-	capacity_leave(cap);
-}
-
 /* ---- time ---- */
 
 void capacity_tick(Capacity *cap)
@@ -233,12 +170,13 @@ void capacity_tick(Capacity *cap)
 	capacity_enter(cap);
 	for (guint i = 0; i < devices->len; i++)
 		dc_device_tick(devices->pdata[i], now_us);
+	journal_tick(cap, now_us);
 	capacity_leave(cap);
 }
 
 uint64_t capacity_next_deadline_us(const Capacity *cap)
 {
-	uint64_t deadline_us = NEVER;
+	uint64_t deadline_us = journal_deadline_us(cap);
 	GHashTableIter iter;
 	DcDevice *dev;
 
@@ -281,6 +219,10 @@ bool capacity_add_backend(Capacity *cap, Backend *backend, GError **error)
 	if (!uuid_is_null(&backend->tag))
 		g_hash_table_insert(cap->backends_by_tag, &backend->tag, backend);
 	memory_join(cap, backend);
+	capacity_enter(cap);
+	rows_add_backend(backend, journal_changes(cap));
+	rows_add_file(backend, true, backend->dirty, journal_changes(cap));
+	capacity_leave(cap);
 	return true;
 }
 
@@ -319,7 +261,11 @@ Backend *capacity_remove_backend(Capacity *cap, const char *name, GError **error
 	g_hash_table_remove(cap->backends_by_name, backend->name);
 	if (!uuid_is_null(&backend->tag))
 		g_hash_table_remove(cap->backends_by_tag, &backend->tag);
+	capacity_enter(cap);
+	rows_delete_backend(backend->name, journal_changes(cap));
+	rows_delete_file(backend->incarnation, journal_changes(cap));
 	memory_leave(backend);
+	capacity_leave(cap);
 	return backend;
 }
 

@@ -15,6 +15,7 @@
  */
 
 #include "capacity/backend.h"
+#include "capacity/rows.h"
 #include "cxl/cci.h"
 
 typedef struct Capacity Capacity;
@@ -58,6 +59,8 @@ typedef struct DcDeviceConfig {
 	uint32_t max_chain;        /* 100: Linux drops longer ones */
 	uint32_t chains_in_flight; /* 1 */
 	bool hold_off; /* deliver without waiting for events enabled + 4801h read + 1 s */
+	/* The pool layer's own settings, kept with the device's row; copied; NULL = none */
+	const char *pool_config;
 } DcDeviceConfig;
 
 /* A range of DPA as a host names it in 4802h and 4803h; untrusted. */
@@ -129,7 +132,7 @@ typedef struct DcDeviceOps {
 } DcDeviceOps;
 
 typedef enum CapacityNoticeType {
-	NOTICE_OFFERED,   /* placed and reserved */
+	NOTICE_OFFERED,   /* placed, reserved, and so recorded */
 	NOTICE_DELIVERED, /* its records are in the event log */
 	NOTICE_ACCEPTED,
 	NOTICE_DECLINED,
@@ -139,6 +142,9 @@ typedef enum CapacityNoticeType {
 	NOTICE_FREED,    /* revoked and wiped (or kept): available again */
 	NOTICE_QUARANTINED,
 	NOTICE_FORCED,
+	NOTICE_OFFER_FAILED,  /* the journal could not keep the offer: it is gone again */
+	NOTICE_CONTENTS_LOST, /* of a backend, or (OFFER set) of an untagged offer, at a restart */
+	NOTICE_N_TYPES
 } CapacityNoticeType;
 
 typedef struct CapacityNotice {
@@ -150,23 +156,6 @@ typedef struct CapacityNotice {
 	uint64_t len;
 	Uuid tag;
 } CapacityNotice;
-
-typedef enum CapacityJournalType {
-	JOURNAL_ACCEPT,  /* extents became accepted; before they are exposed */
-	JOURNAL_RELEASE, /* ranges left the list and drain; before they are revoked */
-	JOURNAL_CLEAN,   /* a backend's (part's) drain is over */
-	JOURNAL_DIRTY,   /* a descriptor of the memory is about to be handed out; before prepare */
-} CapacityJournalType;
-
-struct DcExtent;
-typedef struct CapacityJournal {
-	CapacityJournalType type;
-	DcDevice *device;
-	uint64_t generation; /* extent list generation number after this */
-	const struct DcExtent *extents;
-	size_t n_extents;
-	const Backend *backend; /* CLEAN and DIRTY of a named backend; NULL = see extents */
-} CapacityJournal;
 
 /*
  * A wipe to run where blocking is allowed: wipe_job_run() there, then wipe_job_finish() on the
@@ -187,8 +176,10 @@ typedef enum CapacityFault {
 typedef struct CapacityOps {
 	uint64_t (*now_us)(void *opaque);         /* monotonic */
 	void (*wipe)(void *opaque, WipeJob *job); /* NULL: run and finish at once */
-	/* Make durable, then capacity_journal_done(cap, req, ok). NULL: nothing to write. */
-	void (*journal)(void *opaque, uint64_t req, const CapacityJournal *record);
+	/* Make durable, then capacity_journal_done(cap, req, ok); rows.h says what is owed. Records
+	 * come in order. Take a reference to keep one. NULL: nothing is kept. */
+	void (*journal)(void *opaque, uint64_t req, RowRecord *record);
+	uint64_t (*wall_us)(void *opaque); /* since 1970, UTC; for rows. NULL: now_us */
 	void (*notify)(void *opaque, const CapacityNotice *notice); /* may be NULL */
 	/* capacity_next_deadline_us() became earlier; may be NULL */
 	void (*deadline_changed)(void *opaque);
@@ -196,7 +187,11 @@ typedef struct CapacityOps {
 } CapacityOps;
 
 Capacity *capacity_new(const CapacityOps *ops, void *opaque);
-/* Every device and backend must have been removed. */
+/*
+ * Works in any state, as a kill would: nothing is wiped, released, told or journaled. Backends and
+ * devices still in it are freed; static partitions stay the caller's. Wipe jobs that are out may
+ * still be finished: they touch the core no more.
+ */
 void capacity_free(Capacity *cap);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Capacity, capacity_free)
 
@@ -238,6 +233,10 @@ typedef struct DcHost {
 	bool same_uid;     /* runs under the pool's own uid */
 	bool new_session; /* of a process that may have had others before: static ram begins anew */
 	uint32_t max_maps; /* what it can hold at once; UINT32_MAX = no limit of its own */
+	/* The process, only for the ledger: how a restart finds it again */
+	int64_t pid;
+	uint64_t start_time; /* clock ticks since boot */
+	uint32_t uid;
 } DcHost;
 
 /* What a resuming host says it still holds. */

@@ -17,6 +17,7 @@
 #include "capacity/capacity.h"
 #include "capacity/dpa_space.h"
 #include "capacity/extent_list.h"
+#include "capacity/restore.h"
 
 #define RESPONSE_DEADLINE_US (UINT64_C(1) * G_USEC_PER_SEC)
 #define HOLD_US              (UINT64_C(1) * G_USEC_PER_SEC)
@@ -46,16 +47,7 @@ struct Work {
 	};
 };
 
-typedef struct JournalWait {
-	uint64_t req;
-	CapacityJournalType type;
-	DcDevice *dev;
-	Backend *backend;
-	uint64_t generation;
-	GArray *extents; /* DcExtent */
-	void (*done)(void *context, bool ok);
-	void *context;
-} JournalWait;
+typedef struct Restore Restore;
 
 struct Capacity {
 	CapacityOps ops;
@@ -64,11 +56,24 @@ struct Capacity {
 	GHashTable *backends_by_tag;
 	GQueue memories;     /* every Backend in use: named, untagged, static */
 	GHashTable *devices; /* name -> DcDevice */
-	GHashTable *journal; /* req -> JournalWait */
+	GHashTable *hosts;   /* serial -> DcHost, until it is gone */
+	GQueue jobs;         /* WipeJobs that are out */
 	CapacityCounters bytes;
 	uint64_t next_id; /* offers and release requests: cookies of one number space */
 	uint64_t next_map;
 	uint64_t next_req; /* effects and journal */
+	uint64_t last_serial;
+	Restore *restore; /* between its begin and its end */
+
+	/* The journal */
+	GHashTable *journal; /* req -> JournalWait */
+	RowRecord *changes;  /* what has happened and is not written yet; NULL = nothing */
+	uint64_t epoch;
+	uint64_t saved_map; /* next_map in the journal */
+	bool behind;        /* it lacks something that has happened */
+	bool replacing;     /* a record that replaces everything is on its way */
+	uint64_t replace_us;
+
 	uint64_t announced_deadline_us;
 	unsigned depth; /* public calls on the stack */
 	GArray *work;   /* Work; the first N_WORK_DONE have run */
@@ -94,15 +99,27 @@ void capacity_tell(Capacity *cap, CapacityNoticeType type, const Offer *offer, u
 		   uint64_t len);
 void capacity_tell_backend(Capacity *cap, CapacityNoticeType type, Backend *backend);
 uint64_t capacity_now_us(const Capacity *cap);
-typedef struct JournalEntry {
-	CapacityJournalType type;
-	DcDevice *dev;
-	Backend *backend;
-	uint64_t generation;
-} JournalEntry;
-/* Owns EXTENTS (DcExtent). DONE, which may be NULL, is never called from inside. */
-void capacity_journal(Capacity *cap, const JournalEntry *entry, GArray *extents,
-		      void (*done)(void *context, bool ok), void *context);
+
+/* ---- journal.c ---- */
+
+/* For what has not happened yet: a record to be filled in and submitted. NULL: none is wanted;
+ * journal_submit() knows why. */
+RowRecord *journal_new(Capacity *cap, RowReason reason);
+/*
+ * Owns RECORD. DONE, which may be NULL, is never called from inside. MUST: it describes what has
+ * happened or will in any case, so that failing leaves the journal behind.
+ */
+void journal_submit(Capacity *cap, RowRecord *record, bool must,
+		    void (*done)(void *context, bool ok), void *context);
+/* For what has happened: the record to add it to at once; it goes out before any other. NULL: not
+ * wanted. */
+RowRecord *journal_changes(Capacity *cap);
+bool journal_refuses(const Capacity *cap, GError **error); /* behind: grant nothing */
+/* Something has happened although the journal did not keep it. */
+void journal_lost(Capacity *cap);
+void journal_free(Capacity *cap);
+void journal_tick(Capacity *cap, uint64_t now_us);
+uint64_t journal_deadline_us(const Capacity *cap);
 
 /* ---- memory: backends and the files of untagged offers ---- */
 
@@ -113,6 +130,9 @@ typedef struct Holder {
 	bool ghost; /* no longer the device's host, and never confirmed that it let go */
 	bool wiped; /* what it may have written has been wiped since */
 	bool gone;  /* its process has ended; what it wrote may still be there */
+	/* Since a restart: may hold maps of an acceptance that never came to be, until it is back
+	 * and says what it holds */
+	bool uncertain;
 } Holder;
 
 typedef enum MemoryState {
@@ -125,7 +145,10 @@ struct Backend {
 	char *name;
 	BackendType type;
 	uint64_t size;
+	uint64_t page_size; /* asked for */
+	char *path;
 	Uuid tag;
+	bool share;
 	bool shareable;
 	bool read_only;
 	bool prealloc;
@@ -138,26 +161,32 @@ struct Backend {
 	Capacity *cap;
 	GList link;     /* in cap->memories */
 	bool untagged;  /* belongs to one offer, goes with it */
+	uint64_t owner; /* that offer's id */
 	bool is_static; /* belongs to the caller; in no counter */
 	CapacityCounters bytes;
 	ByteStates *shared; /* shareable only */
 	GQueue offers;      /* Offers with memory here */
 	size_t n_extents[BYTES_N_STATES];
-	GArray *holders;   /* Holder; NULL until there is one */
-	GArray *sanitize;  /* DpaPiece of offsets to wipe although the rest is kept; may be NULL */
-	GQueue returned;   /* Extents, unreachable, waiting for their wipe */
-	GQueue stuck;      /* Extents whose wipe failed, waiting for that of the whole */
-	size_t n_punching; /* Extents in running WIPE_PARTS jobs */
+	GArray *holders;      /* Holder; NULL until there is one */
+	GHashTable *sanitize; /* offset -> length to wipe although the rest is kept; may be NULL */
+	GQueue returned;      /* Extents, unreachable, waiting for their wipe */
+	GQueue stuck;         /* Extents whose wipe failed, waiting for that of the whole */
+	size_t n_punching;    /* Extents in running WIPE_PARTS jobs */
 	MemoryState state;
 	unsigned n_jobs;
 	bool settle_queued;
 	bool wipe_failed;
+	bool past_unknown; /* restored dirty without anybody who could have made it so */
 	bool renew_wanted; /* although reserved, or static: for its next host */
 	DcDevice *static_dev;
+	const Extent *static_extent;
+	uint64_t static_of, static_dpa, static_map_id; /* restored: device, place, map */
+	bool is_restored;                              /* has its rows */
 };
 
 /* Contents begin anew, in FRESH (owned) if there is one. */
 void backend_renew(Backend *backend, MemFile *fresh);
+uint64_t backend_new_incarnation(void);
 
 /* wipe_job.c */
 typedef enum WipeKind {
@@ -166,16 +195,22 @@ typedef enum WipeKind {
 	WIPE_SOME,  /* zero RANGES of memory that is otherwise kept */
 	WIPE_DROP,  /* the file goes: give its memory back */
 } WipeKind;
+void wipe_jobs_orphan(Capacity *cap); /* those that are out touch no memory any more */
 /* Owns RANGES (DpaPiece of offsets), empties PARTS (Extents); ends in memory_wipe_done(). */
 void wipe_job_start(Backend *mem, WipeKind kind, GArray *ranges, GQueue *parts);
 
 /* memory.c */
-Backend *memory_new_untagged(Capacity *cap, uint64_t size);
+Backend *memory_new_untagged(Capacity *cap, uint64_t size, uint64_t offer);
 void memory_join(Capacity *cap, Backend *mem);
 void memory_leave(Backend *mem);
 bool memory_ensure_file(Backend *mem, GError **error);
 /* A descriptor of the file is about to go to this host. */
 void memory_hand_out(Backend *mem, const DcHost *host);
+/* That has been recorded; by now the host may be gone. */
+void memory_handed_out(Backend *mem, const DcHost *host);
+/* Is that news? Then RECORD (may be NULL) gets it; it must be durable before. */
+bool memory_record_hand_out(const Backend *mem, const DcHost *host, RowRecord *record);
+void memory_host_resumed(Backend *mem, uint64_t serial);
 void memory_host_replaced(Backend *mem, uint64_t serial); /* its maps were never confirmed */
 void memory_host_gone(Backend *mem, uint64_t serial);
 /* Could it be mapped for this host now without a former one reaching into it? */
@@ -199,14 +234,20 @@ bool memory_reclaim(Backend *mem, GError **error);
 void memory_wipe_done(Backend *mem, WipeKind kind, GQueue *parts, MemFile *fresh, int result);
 bool memory_is_idle(const Backend *mem);
 void backend_free_untagged(Backend *mem);
+/* With everything in use: only when the pool is given up. */
+void memory_discard(Backend *mem);
+/* From rows; FILE is owned, NULL for an untagged offer that had none yet. */
+Backend *memory_restore(const RowBackend *row, const RowFile *file_row, MemFile *file);
+Backend *memory_restore_untagged(Capacity *cap, const RowOffer *offer, const RowFile *file_row);
 
 /* ---- offers ---- */
 
 typedef enum OfferBlock {
 	OFFER_BLOCK_NONE,
-	OFFER_BLOCK_LIST,   /* until the host has read its extent list again */
-	OFFER_BLOCK_MEMORY, /* until its memory is fit for this host */
-	OFFER_BLOCK_ROOM,   /* until the event log has room again */
+	OFFER_BLOCK_LIST,    /* until the host has read its extent list again */
+	OFFER_BLOCK_MEMORY,  /* until its memory is fit for this host */
+	OFFER_BLOCK_ROOM,    /* until the event log has room again */
+	OFFER_BLOCK_JOURNAL, /* until it is recorded */
 } OfferBlock;
 
 struct Offer {
@@ -215,8 +256,11 @@ struct Offer {
 	Backend *mem; /* NULL once none of its memory is in use */
 	Uuid tag;
 	uint8_t region;
-	size_t n_live;   /* extents not at an end */
-	size_t n_in_use; /* extents whose memory is not free */
+	uint8_t policy;   /* OfferPolicy */
+	uint64_t mem_len; /* of its memory */
+	GQueue live;      /* every Extent of it */
+	GList dev_link;   /* in dev->all_offers */
+	size_t n_in_use;  /* extents whose memory is not free */
 
 	/* While pending */
 	bool pending;
@@ -227,14 +271,19 @@ struct Offer {
 	GPtrArray *extents; /* Extent, in assembly order */
 	GPtrArray *by_dpa;  /* the same, by DPA */
 	uint64_t len;
-	GList link;     /* in dev->queued, dev->blocked or dev->delivered */
-	GList mem_link; /* in mem->offers */
-	Accept *accept; /* under way or unwinding */
-	bool withdraw_when_unwound;
+	GList link;                 /* in dev->queued, dev->blocked or dev->delivered */
+	GList mem_link;             /* in mem->offers */
+	Accept *accept;             /* under way or unwinding */
+	bool journaling;            /* a new one, not recorded yet */
+	bool withdraw_when_unwound; /* or recorded */
 };
 
 void offer_free_if_over(Offer *offer);
 Extent *offer_find_extent(const Offer *offer, uint64_t dpa);
+/* Restart: without extents; MEM is NULL if none of it is in use. Then its EXTENTS (owned, in
+ * assembly order), if it is pending. */
+Offer *offer_restore(DcDevice *dev, const RowOffer *row, Backend *mem);
+void offer_restore_pending(Offer *offer, GPtrArray *extents);
 /* Every extent declined or withdrawn; the offer is over. */
 void offer_end(Offer *offer, ExtentState end, CapacityNoticeType notice);
 /* Takes it off the device's lists of pending offers. */
@@ -242,10 +291,10 @@ void offer_unpend(Offer *offer);
 
 /* delivery.c */
 void delivery_later(DcDevice *dev);
-void delivery_enqueue(Offer *offer);
+void delivery_enqueue(Offer *offer, OfferBlock block);
 void delivery_requeue_all(DcDevice *dev); /* new host or conventional reset */
 void delivery_unblock(DcDevice *dev, OfferBlock block);
-void delivery_unblock_offer(Offer *offer);
+void delivery_unblock_offer(Offer *offer, OfferBlock block);
 void delivery_withdraw_records(DcDevice *dev, uint64_t cookie);
 void delivery_drop_records(Offer *offer); /* room given back or unread records withdrawn */
 GQueue *delivery_queue_of(const Offer *offer);
@@ -274,7 +323,9 @@ typedef struct StaticPart {
 
 struct DcDevice {
 	Capacity *cap;
+	uint64_t id;
 	char *name;
+	char *pool_config;
 	DcDeviceConfig config;
 	DcDeviceOps ops;
 	void *opaque;
@@ -285,8 +336,10 @@ struct DcDevice {
 	CapacityCounters bytes;
 	ExtentList *list;
 	uint32_t generation;
-	GHashTable *offers;        /* id -> pending Offer */
-	GHashTable *offers_by_tag; /* tag -> Offer with memory in use */
+	uint32_t recorded_generation; /* with what is on its way to the journal; never lower */
+	GQueue all_offers;            /* while any of their extents lives */
+	GHashTable *offers;           /* id -> pending Offer */
+	GHashTable *offers_by_tag;    /* tag -> Offer with memory in use */
 	GQueue queued, blocked, delivered;
 	size_t n_pending; /* extents */
 
@@ -304,7 +357,8 @@ struct DcDevice {
 	GHashTable *effects; /* req -> Effect */
 	GPtrArray *accepts;  /* Accept: under way or unwinding */
 	GPtrArray *releases; /* Release waiting for the journal */
-	size_t n_drains;
+	GQueue drains;       /* Drain */
+	size_t n_journaling; /* new offers and release requests on their way to the journal */
 
 	/* DPA of forced releases: first DPA -> QuarantinedRange */
 	GTree *quarantine;
@@ -317,13 +371,17 @@ struct DcDevice {
 	GPtrArray *statics; /* StaticPart */
 	size_t n_extents;   /* alive, in whatever state */
 	size_t n_settled;   /* of those, in quarantine and with nothing else left to do */
+	GArray *planned;    /* SyncItem: maps to be restored, once recorded */
 	GArray *syncing;    /* SyncItem: maps being restored for the host */
 	uint64_t sync_req;
 	size_t n_sync_blocks; /* revokes that must be confirmed first */
 	bool sync_queued, sync_again, sync_dirtying;
+	DcHost sync_host; /* whose maps are being recorded */
 	uint64_t sync_retry_us, sync_backoff_us;
 };
 
+/* With everything in it, when the pool is given up. */
+void dc_device_discard(DcDevice *dev);
 bool dc_device_owes_maps(const DcDevice *dev); /* its host maps memory, unlike a control-only one */
 const DcRegion *dc_device_region_at(const DcDevice *dev, uint64_t dpa, unsigned *ret_index);
 uint32_t dc_device_max_extents(const DcDevice *dev);
@@ -363,6 +421,9 @@ uint64_t effect_expose(DcDevice *dev, GArray *map_ids, void (*done)(void *, bool
  * have never been exposed. Nothing to let go of is confirmed at once. */
 void effect_let_go(DcDevice *dev, bool drop, GArray *parts, void (*done)(void *, bool),
 		   void *context);
+/* The same of any host: PARTS, exposed or not, are SERIAL's to confirm. */
+void effect_let_go_of(DcDevice *dev, uint64_t serial, GArray *parts, void (*done)(void *, bool),
+		      void *context);
 void effect_forget(DcDevice *dev, uint64_t req); /* prepare or expose: its answer counts no more */
 void effect_confirm_serial(DcDevice *dev, uint64_t serial);
 void effect_free(Effect *effect);
@@ -381,6 +442,7 @@ GArray *held_outside(const GArray *held, GArray *covered);
 /* ---- respond.c: 4802h ---- */
 void accept_abort(Accept *accept, enum cxl_rc rc); /* its command is over: roll back */
 void accept_free(Accept *accept);
+bool accept_is_recorded(const Accept *accept); /* in the journal, or on its way to it */
 
 /* ---- release.c: 4803h and what follows ---- */
 
@@ -398,6 +460,17 @@ void release_start(DcDevice *dev, GArray *ranges, const ReleaseOptions *options)
 void release_abort(Release *release); /* its command is over */
 void release_free(Release *release);
 void release_everything(DcDevice *dev);
+/* Restart: EXTENTS (owned) left the list before it; HOST is to confirm that it let go. */
+void drain_restore(DcDevice *dev, GPtrArray *extents, uint64_t host);
+void drain_free(Drain *drain);
+/*
+ * The next run of accepted or quarantined bytes from *DPA on: its length, 0 at the end. What is
+ * neither is skipped. *RET_EXTENT is NULL for quarantined ones.
+ */
+uint64_t release_next_run(const DcDevice *dev, uint64_t *dpa, uint64_t end, Extent **ret_extent);
+/* release_rows.c: as if done, or (UNDO) as before. */
+RowRecord *release_record(DcDevice *dev, const GArray *ranges, const ReleaseOptions *options,
+			  bool undo);
 
 /* quarantine.c */
 typedef struct QuarantinedRange {
@@ -407,6 +480,7 @@ typedef struct QuarantinedRange {
 } QuarantinedRange;
 void quarantine_init(DcDevice *dev);
 void quarantine_add(DcDevice *dev, Extent *extent);
+void quarantine_add_range(DcDevice *dev, Extent *extent, uint64_t dpa, uint64_t len);
 /* Bytes from DPA on that are quarantined, 0 if it is not. */
 uint64_t quarantine_run(const DcDevice *dev, uint64_t dpa);
 void quarantine_end(DcDevice *dev, uint64_t dpa, uint64_t len);
@@ -417,20 +491,67 @@ void requests_init(DcDevice *dev);
 /* The live request that names any of these bytes, 0 if none does. */
 uint64_t requests_live_at(const DcDevice *dev, uint64_t dpa, uint64_t len);
 void requests_clear(DcDevice *dev);
+void requests_discard(DcDevice *dev);
+void requests_delete_rows(const DcDevice *dev);
 /* LEN bytes at DPA left the list; returns whether a live request wants them wiped. */
 bool requests_note_released(DcDevice *dev, uint64_t dpa, uint64_t len);
+/* The same, changing nothing. */
+bool requests_sanitize_at(const DcDevice *dev, uint64_t dpa, uint64_t len);
+/* As if it was in STATE. */
+void request_add_row(const Request *request, ReleaseState state, RowRecord *record);
+/* The same and its ranges, of all requests that are on record. */
+void requests_add_rows(const DcDevice *dev, RowRecord *record);
 void requests_record_cleared(DcDevice *dev, uint64_t cookie);
 void requests_records_lost(DcDevice *dev); /* the log was emptied */
 void requests_tick(DcDevice *dev, uint64_t now_us);
 uint64_t requests_deadline_us(const DcDevice *dev);
 void request_forced_done(DcDevice *dev, Request *request, bool ok);
+/* Restart. Its ranges are added one by one, then it is begun. */
+Request *request_restore(DcDevice *dev, const RowRequest *row);
+void request_restore_range(Request *request, const Extent *extent, uint64_t dpa, uint64_t len);
+void request_restore_end(Request *request);
+/* Restart: what a tag of a device is forced out for, at once and whatever the journal says. */
+void requests_force(DcDevice *dev, GPtrArray *extents);
+
+/* ---- row_build.c: objects as rows; RECORD may be NULL ---- */
+void rows_add_counters(Capacity *cap, RowRecord *record);
+/* Counters, if the map ids in use come near the recorded one. */
+void rows_add_maps(Capacity *cap, RowRecord *record);
+void rows_add_host(const DcHost *host, RowRecord *record);
+void rows_add_backend(const Backend *mem, RowRecord *record);
+/* NEW_FILE: its descriptor is not stored yet. DIRTY: as it is to be. */
+void rows_add_file(const Backend *mem, bool new_file, bool dirty, RowRecord *record);
+void rows_add_holder(const Backend *mem, const Holder *holder, RowRecord *record);
+void rows_add_holders(const Backend *mem, RowRecord *record);
+void rows_add_wipe(const Backend *mem, uint64_t offset, uint64_t len, RowRecord *record);
+void rows_delete_wipes(const Backend *mem, RowRecord *record);
+void rows_add_device(const DcDevice *dev, RowRecord *record);
+void rows_add_offer(const Offer *offer, bool pending, RowRecord *record);
+/* Its row, to be changed by the caller; valid until the next one is added. NULL: no record. */
+RowExtent *rows_add_extent(const Extent *extent, RowRecord *record);
+void rows_add_quarantine(const DcDevice *dev, uint64_t dpa, uint64_t len, uint64_t extent,
+			 RowRecord *record);
+void rows_delete_backend(const char *name, RowRecord *record);
+void rows_delete_file(uint64_t incarnation, RowRecord *record);
+void rows_delete_holder(uint64_t incarnation, uint64_t serial, RowRecord *record);
+void rows_delete_host(uint64_t serial, RowRecord *record);
+void rows_delete_device(const DcDevice *dev, RowRecord *record);
+void rows_delete_offer(uint64_t id, RowRecord *record);
+void rows_delete_extent(const DcDevice *dev, uint64_t dpa, RowRecord *record);
+void rows_delete_quarantine(const DcDevice *dev, uint64_t dpa, RowRecord *record);
 
 /* ---- host.c ---- */
 typedef struct SyncItem {
 	uint64_t dpa;
+	uint64_t len;
 	uint64_t map_id;
+	uint64_t incarnation; /* whose descriptor is recorded with it; 0 = none */
 } SyncItem;
 void sync_later(DcDevice *dev);
+
+/* restore.c: what its row says of a device that is being added; refuses one without a row. */
+bool restore_device(DcDevice *dev, GError **error);
+void restore_free(Restore *restore);
 
 /* check.c: recomputes every counter and index from nothing and asserts that they agree. For tests.
  */

@@ -100,6 +100,34 @@ static void effect_destroy(gpointer data)
 	effect_free(data);
 }
 
+static void device_free(DcDevice *dev)
+{
+	for (guint i = 0; i < dev->statics->len; i++) {
+		Backend *mem = ((StaticPart *)dev->statics->pdata[i])->offer.mem;
+
+		if (mem->cap)
+			memory_leave(mem);
+	}
+	g_ptr_array_unref(dev->statics);
+	requests_clear(dev);
+	g_tree_unref(dev->quarantine);
+	g_clear_pointer(&dev->syncing, g_array_unref);
+	g_hash_table_unref(dev->effects);
+	g_ptr_array_unref(dev->accepts);
+	g_ptr_array_unref(dev->releases);
+	g_clear_pointer(&dev->planned, g_array_unref);
+	g_array_unref(dev->collected_adds);
+	g_array_unref(dev->collected_releases);
+	g_hash_table_unref(dev->offers);
+	g_hash_table_unref(dev->offers_by_tag);
+	extent_list_free(dev->list);
+	for (unsigned i = 0; i < dev->n_regions; i++)
+		dpa_space_free(dev->spaces[i]);
+	g_free(dev->pool_config);
+	g_free(dev->name);
+	g_free(dev);
+}
+
 DcDevice *capacity_add_device(Capacity *cap, const DcDeviceConfig *config, const DcDeviceOps *ops,
 			      void *opaque, GError **error)
 {
@@ -110,11 +138,13 @@ DcDevice *capacity_add_device(Capacity *cap, const DcDeviceConfig *config, const
 	dev = g_new0(DcDevice, 1);
 	dev->cap = cap;
 	dev->name = g_strdup(config->name);
+	dev->pool_config = g_strdup(config->pool_config);
 	dev->ops = *ops;
 	dev->opaque = opaque;
 	dev->config = *config;
 	dev->config.name = NULL; /* the caller's */
 	dev->config.regions = NULL;
+	dev->config.pool_config = NULL;
 	set_default(&dev->config.max_extents, DEFAULT_MAX_EXTENTS);
 	set_default(&dev->config.max_offers, DEFAULT_MAX_OFFERS);
 	set_default(&dev->config.max_chain, DEFAULT_MAX_CHAIN);
@@ -133,31 +163,62 @@ DcDevice *capacity_add_device(Capacity *cap, const DcDeviceConfig *config, const
 	dev->sync_backoff_us = RETRY_MIN_US;
 	quarantine_init(dev);
 	requests_init(dev);
+	if (cap->restore && !restore_device(dev, error)) {
+		device_free(dev);
+		return NULL;
+	}
 	g_hash_table_insert(cap->devices, dev->name, dev);
+	if (cap->restore)
+		return dev;
+	capacity_enter(cap);
+	dev->id = cap->next_map++;
+	rows_add_counters(cap, journal_changes(cap));
+	rows_add_device(dev, journal_changes(cap));
+	capacity_leave(cap);
 	return dev;
 }
 
-static void device_free(DcDevice *dev)
+static void delete_rows(const DcDevice *dev)
 {
-	for (guint i = 0; i < dev->statics->len; i++)
-		memory_leave(((StaticPart *)dev->statics->pdata[i])->offer.mem);
-	g_ptr_array_unref(dev->statics);
-	requests_clear(dev);
-	g_tree_unref(dev->quarantine);
-	g_clear_pointer(&dev->syncing, g_array_unref);
-	g_hash_table_unref(dev->effects);
-	g_ptr_array_unref(dev->accepts);
-	g_ptr_array_unref(dev->releases);
-	g_array_unref(dev->collected_adds);
-	g_array_unref(dev->collected_releases);
-	g_hash_table_unref(dev->offers);
-	g_hash_table_unref(dev->offers_by_tag);
-	extent_list_free(dev->list);
-	for (unsigned i = 0; i < dev->n_regions; i++)
-		dpa_space_free(dev->spaces[i]);
-	g_free(dev->name);
-	g_free(dev);
+	RowRecord *record = journal_changes(dev->cap);
+
+	for (guint i = 0; i < dev->statics->len; i++) {
+		const Backend *mem = ((StaticPart *)dev->statics->pdata[i])->offer.mem;
+
+		rows_delete_backend(mem->name, record);
+		rows_delete_file(mem->incarnation, record);
+	}
+	rows_delete_device(dev, record);
 }
+
+/* ---- giving up: nothing of it is told, undone or wiped ---- */
+
+static void discard_offer(Offer *offer)
+{
+	while (offer->live.head)
+		g_free(g_queue_pop_head_link(&offer->live)->data);
+	g_clear_pointer(&offer->extents, g_ptr_array_unref);
+	g_clear_pointer(&offer->by_dpa, g_ptr_array_unref);
+	g_free(offer);
+}
+
+void dc_device_discard(DcDevice *dev)
+{
+	for (guint i = 0; i < dev->accepts->len; i++)
+		accept_free(dev->accepts->pdata[i]);
+	for (guint i = 0; i < dev->releases->len; i++)
+		release_free(dev->releases->pdata[i]);
+	while (dev->drains.head)
+		drain_free(g_queue_pop_head_link(&dev->drains)->data);
+	while (dev->all_offers.head)
+		discard_offer(g_queue_pop_head_link(&dev->all_offers)->data);
+	for (guint i = 0; i < dev->statics->len; i++)
+		memory_discard(((StaticPart *)dev->statics->pdata[i])->offer.mem);
+	requests_discard(dev);
+	device_free(dev);
+}
+
+/* ---- removing ---- */
 
 static void free_later(Capacity *cap, const Work *work)
 {
@@ -172,9 +233,9 @@ static const char *why_busy(DcDevice *dev)
 
 	if (dev->bytes.accepted > 0)
 		return "has accepted extents; release them first";
-	if (dev->n_extents != dev->n_pending + dev->n_settled || dev->n_drains > 0 ||
-	    dev->accepts->len > 0 || dev->releases->len > 0 || dev->n_sync_blocks > 0 ||
-	    dev->sync_dirtying || dev->command.active)
+	if (dev->n_extents != dev->n_pending + dev->n_settled || dev->drains.length > 0 ||
+	    dev->n_journaling > 0 || dev->accepts->len > 0 || dev->releases->len > 0 ||
+	    dev->n_sync_blocks > 0 || dev->sync_dirtying || dev->command.active)
 		return "has extents that are being accepted or released; try again";
 	g_hash_table_iter_init(&iter, dev->offers);
 	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&offer))
@@ -202,6 +263,8 @@ bool capacity_remove_device(Capacity *cap, DcDevice *dev, GError **error)
 		while ((offer = g_queue_peek_head(*queue)))
 			offer_end(offer, EXTENT_WITHDRAWN, NOTICE_WITHDRAWN);
 	quarantine_end_all(dev);
+	requests_delete_rows(dev);
+	delete_rows(dev);
 	g_hash_table_remove(cap->devices, dev->name);
 	/* After everything queued that still names it. */
 	capacity_queue(cap, free_later, dev, 0);
@@ -337,6 +400,11 @@ DcMap extent_make_map(const Extent *extent, uint64_t dpa, uint64_t len, uint64_t
 		.writable = !mem->read_only && (extent->region >= dev->n_regions ||
 						!dev->regions[extent->region].config.read_only),
 	};
+}
+
+uint64_t dc_device_id(const DcDevice *dev)
+{
+	return dev->id;
 }
 
 const char *dc_device_name(const DcDevice *dev)

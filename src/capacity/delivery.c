@@ -16,23 +16,28 @@ GQueue *delivery_queue_of(const Offer *offer)
 	return offer->block == OFFER_BLOCK_NONE ? &offer->dev->queued : &offer->dev->blocked;
 }
 
-static void move_to(Offer *offer, OfferState state, OfferBlock block)
+static void insert_by_id(Offer *offer)
 {
-	GQueue *queue;
-	GList *before;
+	GQueue *queue = delivery_queue_of(offer);
+	GList *before = queue->tail;
 
-	g_queue_unlink(delivery_queue_of(offer), &offer->link);
-	offer->state = state;
-	offer->block = block;
-	queue = delivery_queue_of(offer);
-	before = queue->tail;
-	if (state == OFFER_QUEUED)
-		while (before && ((Offer *)before->data)->id > offer->id)
-			before = before->prev;
+	while (before && ((Offer *)before->data)->id > offer->id)
+		before = before->prev;
 	if (!before)
 		g_queue_push_head_link(queue, &offer->link);
 	else
 		g_queue_insert_after_link(queue, before, &offer->link);
+}
+
+static void move_to(Offer *offer, OfferState state, OfferBlock block)
+{
+	g_queue_unlink(delivery_queue_of(offer), &offer->link);
+	offer->state = state;
+	offer->block = block;
+	if (state == OFFER_QUEUED)
+		insert_by_id(offer);
+	else
+		g_queue_push_tail_link(&offer->dev->delivered, &offer->link);
 }
 
 /* Static text: why the device's next offer cannot go yet; NULL if it can. */
@@ -57,6 +62,7 @@ const char *delivery_waits_for(const Offer *offer)
 		[OFFER_BLOCK_LIST] = "the host to read its extent list (4801h)",
 		[OFFER_BLOCK_MEMORY] = "its memory to be free of a former host",
 		[OFFER_BLOCK_ROOM] = "room in the event log",
+		[OFFER_BLOCK_JOURNAL] = "the ledger to have it",
 	};
 	const char *why;
 
@@ -153,11 +159,11 @@ void delivery_later(DcDevice *dev)
 	capacity_queue(dev->cap, run, dev, 0);
 }
 
-void delivery_enqueue(Offer *offer)
+void delivery_enqueue(Offer *offer, OfferBlock block)
 {
 	offer->state = OFFER_QUEUED;
-	offer->block = OFFER_BLOCK_NONE;
-	g_queue_push_tail_link(&offer->dev->queued, &offer->link);
+	offer->block = block;
+	insert_by_id(offer);
 	delivery_later(offer->dev);
 }
 
@@ -216,9 +222,9 @@ void delivery_unblock(DcDevice *dev, OfferBlock block)
 	delivery_later(dev);
 }
 
-void delivery_unblock_offer(Offer *offer)
+void delivery_unblock_offer(Offer *offer, OfferBlock block)
 {
-	if (!offer->pending || offer->state != OFFER_QUEUED || offer->block != OFFER_BLOCK_MEMORY)
+	if (!offer->pending || offer->state != OFFER_QUEUED || offer->block != block)
 		return;
 	move_to(offer, OFFER_QUEUED, OFFER_BLOCK_NONE);
 	delivery_later(offer->dev);

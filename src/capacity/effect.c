@@ -110,6 +110,15 @@ void effect_let_go(DcDevice *dev, bool drop, GArray *parts, void (*done)(void *,
 	effect->parts = parts;
 }
 
+void effect_let_go_of(DcDevice *dev, uint64_t serial, GArray *parts, void (*done)(void *, bool),
+		      void *context)
+{
+	Effect *effect = effect_open(dev, EFFECT_REVOKE, g_array_ref(parts), done, context);
+
+	effect->parts = parts;
+	effect->serial = serial;
+}
+
 void effect_forget(DcDevice *dev, uint64_t req)
 {
 	g_hash_table_remove(dev->effects, &req);

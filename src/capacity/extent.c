@@ -73,27 +73,65 @@ Extent *extent_new(Offer *offer, uint8_t region, uint64_t dpa, uint64_t len)
 
 	extent->offer = offer;
 	extent->link.data = extent;
+	extent->live_link.data = extent;
+	g_queue_push_tail_link(&offer->live, &extent->live_link);
 	extent->alloc = offer->id;
 	extent->region = region;
 	extent->dpa = dpa;
 	extent->len = len;
 	extent->state = EXTENT_NEW;
 	extent->bytes = BYTES_FREE;
-	offer->n_live++;
 	offer->dev->n_extents++;
+	return extent;
+}
+
+Extent *extent_restore(Offer *offer, const RowExtent *row)
+{
+	static const ExtentState from_row[] = {
+		[ROW_EXTENT_RESERVED] = EXTENT_QUEUED,
+		[ROW_EXTENT_ACCEPTED] = EXTENT_ACCEPTED,
+		[ROW_EXTENT_DRAINING] = EXTENT_DRAINING,
+		[ROW_EXTENT_QUARANTINED] = EXTENT_QUARANTINED,
+		[ROW_EXTENT_SETTLED] = EXTENT_QUARANTINED,
+	};
+	Extent *extent = extent_new(offer, row->region, row->dpa, row->len);
+	DcDevice *dev = offer->dev;
+
+	extent->state = (uint8_t)from_row[row->state];
+	extent->mem_offset = row->mem_offset;
+	extent->order = row->order;
+	extent->shared_seq = row->shared_seq;
+	extent->sanitize = row->sanitize;
+	dpa_space_take(dev->spaces[row->region], row->dpa, row->len);
+	capacity_counters_move(&dev->bytes, BYTES_FREE, states[extent->state].bytes, row->len);
+	if (row->state == ROW_EXTENT_SETTLED) {
+		extent->settled = true;
+		dev->n_settled++;
+	} else {
+		extent_set_bytes(extent, extent->state == EXTENT_QUARANTINED
+						 ? BYTES_DRAINING
+						 : states[extent->state].bytes);
+	}
 	return extent;
 }
 
 void extent_set_state(Extent *extent, ExtentState state)
 {
 	DcDevice *dev = extent->offer->dev;
+	bool unquarantined;
 
 	g_assert(extent_state_may_become((ExtentState)extent->state, state));
 	capacity_counters_move(&dev->bytes, states[extent->state].bytes, states[state].bytes,
 			       extent->len);
+	/* What leads to the other states is recorded before it happens. */
+	unquarantined = extent->state == EXTENT_QUARANTINED;
 	extent->state = (uint8_t)state;
-	if (states[state].next == 0)
+	if (states[state].next == 0) {
+		rows_delete_extent(dev, extent->dpa, journal_changes(dev->cap));
 		dpa_space_give(dev->spaces[extent->region], extent->dpa, extent->len);
+	} else if (unquarantined) {
+		rows_add_extent(extent, journal_changes(dev->cap));
+	}
 }
 
 void extent_set_bytes(Extent *extent, ByteState state)
@@ -145,6 +183,7 @@ Extent *extent_split(Extent *extent, uint64_t at)
 	upper->map_state = extent->map_state;
 	upper->sanitize = extent->sanitize;
 	upper->locked = extent->locked;
+	upper->host = extent->host;
 	extent->len = at;
 	if (upper->bytes != BYTES_FREE) {
 		upper->offer->n_in_use++;
@@ -158,9 +197,9 @@ void extent_free(Extent *extent)
 	Offer *offer = extent->offer;
 
 	g_assert(states[extent->state].next == 0);
+	g_queue_unlink(&offer->live, &extent->live_link);
 	g_free(extent);
-	offer->dev->n_extents -= 1;
-	offer->n_live--;
+	offer->dev->n_extents--;
 	offer_free_if_over(offer);
 }
 

@@ -59,8 +59,10 @@ typedef struct Extent {
 	bool held;         /* used while a host that comes back is matched */
 	bool settled;      /* its memory is done with; only the quarantine of its DPA is left */
 	uint64_t quarantined_len; /* DPA bytes the host has not answered for */
+	uint64_t host;            /* draining: serial of whom MAP_ID is to be confirmed by */
 	struct Offer *offer;
-	GList link; /* in its memory's returned or stuck, or in a wipe job */
+	GList live_link; /* in its offer's extents, from new to free */
+	GList link;      /* in its memory's returned or stuck, or in a wipe job */
 } Extent;
 
 bool extent_state_may_become(ExtentState from, ExtentState to);
@@ -74,6 +76,8 @@ void capacity_counters_move(CapacityCounters *counters, ByteState from, ByteStat
 
 /* A part of OFFER that counts as free until its first state. */
 Extent *extent_new(struct Offer *offer, uint8_t region, uint64_t dpa, uint64_t len);
+/* As a row says; its place in the device's lists is the caller's. Must fit in. */
+Extent *extent_restore(struct Offer *offer, const RowExtent *row);
 /* Moves along the table above and keeps the device's counters. An end frees the DPA range. */
 void extent_set_state(Extent *extent, ExtentState state);
 /* Moves the memory behind it and keeps the backend's and the pool's counters. */

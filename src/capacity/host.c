@@ -151,61 +151,119 @@ static void sync_prepared(void *context, bool ok)
 	}
 }
 
-static void sync_add(Extent *extent, void *opaque)
+/* What is on its way out of the list is not mapped once more. */
+static bool sync_may_map(const Extent *extent)
 {
-	GArray *maps = opaque;
-	DcDevice *dev = extent->offer->dev;
-	Backend *mem = extent->offer->mem;
-	SyncItem item;
+	const Backend *mem = extent->offer->mem;
+
+	return extent->map_state == MAP_NONE && !extent->locked &&
+	       memory_may_go_to(mem, &extent->offer->dev->host) && mem->state == MEMORY_READY &&
+	       !(mem->is_static && mem->renew_wanted);
+}
+
+static void sync_add(DcDevice *dev, const SyncItem *item, GArray *maps)
+{
+	Extent *extent = find_mappable(dev, item->dpa, 1);
+	Backend *mem;
 	DcMap map;
 
-	if (extent->map_state != MAP_NONE || !memory_may_go_to(mem, &dev->host) ||
-	    mem->state != MEMORY_READY || (mem->is_static && mem->renew_wanted) ||
-	    !memory_ensure_file(mem, NULL))
+	/* It may have been cut since it was planned, and its memory have begun anew. */
+	if (!extent || extent->dpa != item->dpa || !sync_may_map(extent) ||
+	    !extent->offer->mem->file)
 		return;
-	item = (SyncItem){ extent->dpa, dev->cap->next_map++ };
+	mem = extent->offer->mem;
+	if (dev->cap->ops.journal &&
+	    (extent->len != item->len || memory_record_hand_out(mem, &dev->host, NULL))) {
+		dev->sync_again = true;
+		return;
+	}
 	memory_hand_out(mem, &dev->host);
-	map = extent_make_map(extent, extent->dpa, extent->len, item.map_id);
-	extent->map_id = item.map_id;
+	map = extent_make_map(extent, extent->dpa, extent->len, item->map_id);
+	extent->map_id = item->map_id;
 	extent->map_state = MAP_PREPARING;
-	g_array_append_val(dev->syncing, item);
+	g_array_append_val(dev->syncing, *item);
 	g_array_append_val(maps, map);
+}
+
+static void sync_handed_out(DcDevice *dev, const GArray *planned)
+{
+	g_autoptr(GHashTable) recorded = NULL;
+
+	for (guint i = 0; i < planned->len; i++) {
+		uint64_t *incarnation = &g_array_index(planned, SyncItem, i).incarnation;
+
+		if (*incarnation != 0 && !recorded)
+			recorded = g_hash_table_new(g_int64_hash, g_int64_equal);
+		if (*incarnation != 0)
+			g_hash_table_add(recorded, incarnation);
+	}
+	for (const GList *link = dev->cap->memories.head; recorded && link; link = link->next) {
+		Backend *mem = link->data;
+
+		if (g_hash_table_contains(recorded, &mem->incarnation))
+			memory_handed_out(mem, &dev->sync_host);
+	}
 }
 
 static void sync_map(void *context, bool ok)
 {
 	DcDevice *dev = context;
 	g_autoptr(GArray) maps = g_array_new(FALSE, FALSE, sizeof(DcMap));
+	g_autoptr(GArray) planned = g_steal_pointer(&dev->planned);
 
 	dev->sync_dirtying = false;
-	if (!ok)
+	if (ok)
+		sync_handed_out(dev, planned);
+	else
 		sync_retry(dev);
 	if (!ok || !dev->attached || !dc_device_owes_maps(dev) || dev->n_sync_blocks > 0 ||
 	    dev->syncing)
 		return;
 	dev->syncing = g_array_new(FALSE, FALSE, sizeof(SyncItem));
-	foreach_mappable(dev, sync_add, maps);
+	for (guint i = 0; i < planned->len && dev->host.serial == dev->sync_host.serial; i++)
+		sync_add(dev, &g_array_index(planned, SyncItem, i), maps);
 	if (maps->len > 0)
 		dev->sync_req = effect_prepare(dev, g_steal_pointer(&maps), sync_prepared, dev);
 	else
 		sync_over(dev);
 }
 
-static void add_clean(Extent *extent, void *opaque)
-{
-	DcExtent described;
+typedef struct SyncPlan {
+	DcDevice *dev;
+	GHashTable *seen; /* Backends whose descriptor is on record */
+	RowRecord *record;
+} SyncPlan;
 
-	if (extent->offer->mem->dirty || extent->offer->mem->is_static)
+static void sync_plan(Extent *extent, void *opaque)
+{
+	SyncPlan *plan = opaque;
+	DcDevice *dev = plan->dev;
+	Backend *mem = extent->offer->mem;
+	SyncItem item = { .dpa = extent->dpa, .len = extent->len };
+	RowExtent *row;
+
+	if (!sync_may_map(extent) || !memory_ensure_file(mem, NULL))
 		return;
-	extent_describe(extent, &described);
-	g_array_append_val((GArray *)opaque, described);
+	item.map_id = dev->cap->next_map++;
+	if (plan->record && g_hash_table_add(plan->seen, mem) &&
+	    memory_record_hand_out(mem, &dev->host, plan->record))
+		item.incarnation = mem->incarnation;
+	if (plan->record && mem->is_static) {
+		rows_add_backend(mem, plan->record);
+		row_record_last(plan->record)->backend.map_id = item.map_id;
+		row_record_last(plan->record)->backend.host = dev->host.serial;
+	} else if (plan->record) {
+		row = rows_add_extent(extent, plan->record);
+		row->map_id = item.map_id;
+		row->host = dev->host.serial;
+	}
+	g_array_append_val(dev->planned, item);
 }
 
 static void sync_run(Capacity *cap, const Work *work)
 {
 	DcDevice *dev = work->object;
-	JournalEntry entry = { .type = JOURNAL_DIRTY, .dev = dev, .generation = dev->generation };
-	g_autoptr(GArray) clean = NULL;
+	SyncPlan plan = { .dev = dev };
 
 	dev->sync_queued = false;
 	if (dev->syncing || dev->sync_dirtying) {
@@ -214,18 +272,23 @@ static void sync_run(Capacity *cap, const Work *work)
 	}
 	if (!dev->attached || !dc_device_owes_maps(dev) || dev->n_sync_blocks > 0)
 		return;
-	if (!cap->ops.journal) {
+	dev->sync_host = dev->host;
+	dev->planned = g_array_new(FALSE, FALSE, sizeof(SyncItem));
+	plan.record = journal_new(cap, ROW_REASON_DIRTY);
+	plan.seen = g_hash_table_new(NULL, NULL);
+	foreach_mappable(dev, sync_plan, &plan);
+	g_hash_table_unref(plan.seen);
+	dev->sync_dirtying = dev->planned->len > 0;
+	if (!dev->sync_dirtying) {
+		g_clear_pointer(&dev->planned, g_array_unref);
+		g_clear_pointer(&plan.record, row_record_unref);
+	} else if (!cap->ops.journal) {
 		sync_map(dev, true);
-		return;
+	} else {
+		if (plan.record)
+			rows_add_maps(cap, plan.record);
+		journal_submit(cap, plan.record, false, sync_map, dev);
 	}
-	clean = g_array_new(FALSE, FALSE, sizeof(DcExtent));
-	foreach_mappable(dev, add_clean, clean);
-	if (clean->len == 0) {
-		sync_map(dev, true);
-		return;
-	}
-	dev->sync_dirtying = true;
-	capacity_journal(cap, &entry, g_steal_pointer(&clean), sync_map, dev);
 }
 
 void sync_later(DcDevice *dev)
@@ -278,6 +341,13 @@ static void resume(DcDevice *dev, const DcHeldMap *held, size_t n_held)
 	Resume match = { .held = sorted, .covered = covered };
 	GArray *parts;
 
+	GHashTableIter iter;
+	Offer *offer;
+
+	/* What it holds beyond what is known is revoked below. */
+	g_hash_table_iter_init(&iter, dev->offers);
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&offer))
+		memory_host_resumed(offer->mem, dev->host.serial);
 	effect_resume(dev, sorted, covered);
 	foreach_mappable(dev, match_held, &match);
 	foreach_mappable(dev, settle_held, NULL);
@@ -311,6 +381,27 @@ static void detach(DcDevice *dev)
 	dev->sync_req = 0;
 	dev->sync_retry_us = NEVER;
 	dev->sync_backoff_us = RETRY_MIN_US;
+}
+
+/* ---- which process it is ---- */
+
+static void record_host(DcDevice *dev)
+{
+	Capacity *cap = dev->cap;
+	const DcHost *host = &dev->host;
+	RowRecord *record = journal_changes(cap);
+
+	if (host->serial != 0) {
+		cap->last_serial = MAX(cap->last_serial, host->serial);
+		if (!g_hash_table_contains(cap->hosts, &host->serial)) {
+			DcHost *known = g_memdup2(host, sizeof(*host));
+
+			g_hash_table_insert(cap->hosts, &known->serial, known);
+			rows_add_counters(cap, record);
+			rows_add_host(host, record);
+		}
+	}
+	rows_add_device(dev, record);
 }
 
 /* Its process may live on with everything mapped. */
@@ -352,7 +443,7 @@ static void renew_statics(DcDevice *dev)
 void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *held, size_t n_held)
 {
 	bool is_new = dev->host.serial != host->serial;
-	bool had_one = dev->host.serial != 0;
+	bool had_one = dev->host.serial != 0, is_known;
 
 	capacity_enter(dev->cap);
 	detach(dev);
@@ -367,8 +458,13 @@ void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *h
 	 */
 	if (!is_new && host->new_session)
 		foreach_mappable(dev, lose_map, NULL);
+	is_known = dev->host.serial == host->serial &&
+		   dev->host.control_only == host->control_only &&
+		   dev->host.max_maps == host->max_maps;
 	dev->host = *host;
 	dev->attached = true;
+	if (!is_known)
+		record_host(dev);
 	/* Also for one without a link: if that comes later, the host is no longer new. */
 	if (is_new || host->new_session)
 		renew_statics(dev);
@@ -397,6 +493,7 @@ static void device_host_gone(DcDevice *dev, uint64_t serial)
 	/* Aborting has opened new ones. */
 	effect_confirm_serial(dev, serial);
 	dev->host = (DcHost){ 0 };
+	record_host(dev);
 }
 
 void capacity_host_gone(Capacity *cap, uint64_t serial)
@@ -411,6 +508,8 @@ void capacity_host_gone(Capacity *cap, uint64_t serial)
 	/* What this frees goes later, by the queue. */
 	for (const GList *link = cap->memories.head; link; link = link->next)
 		memory_host_gone(link->data, serial);
+	if (g_hash_table_remove(cap->hosts, &serial))
+		rows_delete_host(serial, journal_changes(cap));
 	capacity_leave(cap);
 }
 
@@ -424,7 +523,7 @@ static void withdraw_all(DcDevice *dev)
 		Offer *offer = offers->pdata[i];
 
 		/* One that is unwinding cannot go before it has. */
-		if (offer->accept)
+		if (offer->accept || offer->journaling)
 			offer->withdraw_when_unwound = true;
 		else
 			offer_end(offer, EXTENT_WITHDRAWN, NOTICE_WITHDRAWN);
@@ -450,6 +549,24 @@ void dc_device_reset(DcDevice *dev, DcReset kind)
 
 /* ---- static partitions ---- */
 
+/* New, it is recorded; restored, it may be mapped already. */
+static void restore_static(StaticPart *part)
+{
+	Backend *mem = part->offer.mem;
+	Capacity *cap = mem->cap;
+
+	if (mem->static_map_id != 0) {
+		part->extent.map_id = mem->static_map_id;
+		part->extent.map_state = MAP_EXPOSED;
+	}
+	if (mem->is_restored)
+		return;
+	capacity_enter(cap);
+	rows_add_backend(mem, journal_changes(cap));
+	rows_add_file(mem, true, mem->dirty, journal_changes(cap));
+	capacity_leave(cap);
+}
+
 bool dc_device_add_static(DcDevice *dev, uint64_t dpa, Backend *backend, bool fresh_per_session,
 			  GError **error)
 {
@@ -457,7 +574,7 @@ bool dc_device_add_static(DcDevice *dev, uint64_t dpa, Backend *backend, bool fr
 
 	if (backend->cap || dpa > dev->config.static_len ||
 	    backend->size > dev->config.static_len - dpa || find_static(dev, dpa, backend->size) ||
-	    dev->host.serial != 0) {
+	    (dev->host.serial != 0 && !dev->cap->restore)) {
 		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_INVALID,
 			    "device %s: backend %s cannot be a static partition at DPA "
 			    "0x%" G_GINT64_MODIFIER
@@ -476,8 +593,10 @@ bool dc_device_add_static(DcDevice *dev, uint64_t dpa, Backend *backend, bool fr
 	part->extent.len = backend->size;
 	backend->is_static = true;
 	backend->static_dev = dev;
+	backend->static_extent = &part->extent;
 	backend->wipes = fresh_per_session;
 	memory_join(dev->cap, backend);
 	g_ptr_array_add(dev->statics, part);
+	restore_static(part);
 	return true;
 }

@@ -71,13 +71,43 @@ void memory_hand_out(Backend *mem, const DcHost *host)
 	g_array_append_val(mem->holders, holder);
 }
 
-void memory_host_replaced(Backend *mem, uint64_t serial)
+bool memory_record_hand_out(const Backend *mem, const DcHost *host, RowRecord *record)
+{
+	Holder holder = { .serial = host->serial, .same_uid = host->same_uid };
+
+	for (guint i = 0; i < array_len(mem->holders); i++) {
+		const Holder *known = &g_array_index(mem->holders, Holder, i);
+
+		if (known->serial == host->serial && !known->wiped && mem->dirty)
+			return false;
+		if (known->serial == host->serial)
+			holder.ghost = known->ghost;
+	}
+	if (!mem->dirty)
+		rows_add_file(mem, mem->untagged, true, record);
+	rows_add_holder(mem, &holder, record);
+	return true;
+}
+
+void memory_host_resumed(Backend *mem, uint64_t serial)
 {
 	for (guint i = 0; i < array_len(mem->holders); i++) {
 		Holder *holder = &g_array_index(mem->holders, Holder, i);
 
 		if (holder->serial == serial)
-			holder->ghost = true;
+			holder->uncertain = false;
+	}
+}
+
+void memory_host_replaced(Backend *mem, uint64_t serial)
+{
+	for (guint i = 0; i < array_len(mem->holders); i++) {
+		Holder *holder = &g_array_index(mem->holders, Holder, i);
+
+		if (holder->serial != serial || holder->ghost)
+			continue;
+		holder->ghost = true;
+		rows_add_holder(mem, holder, journal_changes(mem->cap));
 	}
 }
 
@@ -90,7 +120,7 @@ static bool is_held_by_others(const Backend *mem, uint64_t serial)
 		const Holder *holder = &g_array_index(mem->holders, Holder, i);
 
 		if (holder->serial != serial && !holder->gone &&
-		    (holder->ghost || !holder->same_uid))
+		    (holder->ghost || holder->uncertain || !holder->same_uid))
 			return true;
 	}
 	return false;
@@ -105,7 +135,7 @@ bool memory_is_ready_for_offer(const Backend *mem, const DcHost *host)
 {
 	if (!mem->dirty || mem->shareable || mem->read_only)
 		return true;
-	if (mem->state != MEMORY_READY)
+	if (mem->state != MEMORY_READY || (mem->wipes && mem->past_unknown))
 		return false;
 	if (!mem->wipes)
 		return !is_held_by_others(mem, host->serial);
@@ -187,20 +217,27 @@ void memory_settle_later(Backend *mem)
 	capacity_queue(mem->cap, memory_settle, mem, 0);
 }
 
-static void add_sanitize(Backend *mem, const DpaPiece *range)
+#define SIZE_KEY(size) GSIZE_TO_POINTER((gsize)(size))
+
+static void add_sanitize(Backend *mem, uint64_t offset, uint64_t len)
 {
+	uint64_t known;
+
 	if (!mem->sanitize)
-		mem->sanitize = g_array_new(FALSE, FALSE, sizeof(DpaPiece));
-	g_array_append_vals(mem->sanitize, range, 1);
+		mem->sanitize = g_hash_table_new(NULL, NULL);
+	known = GPOINTER_TO_SIZE(g_hash_table_lookup(mem->sanitize, SIZE_KEY(offset)));
+	if (known >= len)
+		return;
+	g_hash_table_insert(mem->sanitize, SIZE_KEY(offset), SIZE_KEY(len));
+	rows_add_wipe(mem, offset, len, journal_changes(mem->cap));
 }
 
 void memory_return(Extent *extent)
 {
 	Backend *mem = extent->offer->mem;
-	DpaPiece range = { extent->mem_offset, extent->len };
 
 	if (extent->sanitize && !mem->wipes && !mem->read_only)
-		add_sanitize(mem, &range);
+		add_sanitize(mem, extent->mem_offset, extent->len);
 	g_queue_push_tail_link(&mem->returned, &extent->link);
 	memory_settle_later(mem);
 }
@@ -227,44 +264,31 @@ static void end_extent(Extent *extent)
 
 	if (!extent_state_is_end((ExtentState)extent->state))
 		capacity_tell(offer->dev->cap, NOTICE_FREED, offer, extent->dpa, extent->len);
-	extent_set_bytes(extent, BYTES_FREE);
 	if (extent->state == EXTENT_QUARANTINED) {
 		extent->settled = true;
 		offer->dev->n_settled++;
+		rows_add_extent(extent, journal_changes(offer->dev->cap));
+		extent_set_bytes(extent, BYTES_FREE);
 		return;
 	}
+	extent_set_bytes(extent, BYTES_FREE);
 	if (!extent_state_is_end((ExtentState)extent->state))
 		extent_set_state(extent, EXTENT_FREED);
 	extent_free(extent);
 }
 
-/* OVER: the memory's drain is over too, which is to be remembered. */
-static void end_extents(Backend *mem, GQueue *extents, bool over)
+static void end_extents(GQueue *extents)
 {
-	JournalEntry entry = { .type = JOURNAL_CLEAN, .backend = mem->untagged ? NULL : mem };
-
-	if (over && mem->cap->ops.journal && !mem->is_static) {
-		GArray *described = g_array_sized_new(FALSE, FALSE, sizeof(DcExtent),
-						      extents->length);
-
-		for (const GList *link = extents->head; link; link = link->next) {
-			DcExtent extent;
-
-			extent_describe(link->data, &extent);
-			g_array_append_val(described, extent);
-		}
-		capacity_journal(mem->cap, &entry, described, NULL, NULL);
-	}
 	while (extents->head)
 		end_extent(g_queue_pop_head_link(extents)->data);
 }
 
 /* Those whose wipe failed wait for the wipe of the whole. */
-static void end_returned(Backend *mem, bool over)
+static void end_returned(Backend *mem)
 {
 	while (mem->stuck.head)
 		g_queue_push_tail_link(&mem->returned, g_queue_pop_head_link(&mem->stuck));
-	end_extents(mem, &mem->returned, over);
+	end_extents(&mem->returned);
 }
 
 /* Extents that still use the memory, whatever for. */
@@ -285,7 +309,7 @@ static void settle_parts(Backend *mem)
 
 	if (!mem->dirty || mem->shareable || !mem->wipes || parts->length == 0) {
 		if (parts->length > 0)
-			end_extents(mem, parts, true);
+			end_extents(parts);
 		return;
 	}
 	ranges = g_array_sized_new(FALSE, FALSE, sizeof(DpaPiece), parts->length);
@@ -304,7 +328,7 @@ static void quarantine(Backend *mem)
 	bool reserved = n_users(mem) > 0;
 
 	mem->state = MEMORY_QUARANTINED;
-	end_returned(mem, false);
+	end_returned(mem);
 	if (!reserved && !mem->is_static)
 		set_all_bytes(mem, BYTES_QUARANTINED);
 	capacity_tell_backend(mem->cap, NOTICE_QUARANTINED, mem);
@@ -319,7 +343,7 @@ static void make_ready(Backend *mem)
 	mem->state = MEMORY_READY;
 	mem->wipe_failed = false;
 	mem->renew_wanted = false;
-	end_returned(mem, true);
+	end_returned(mem);
 	if (mem->is_static) {
 		sync_later(mem->static_dev);
 		return;
@@ -329,7 +353,7 @@ static void make_ready(Backend *mem)
 	if (was_quarantined)
 		capacity_tell_backend(mem->cap, NOTICE_FREED, mem);
 	for (const GList *link = mem->offers.head; link; link = link->next)
-		delivery_unblock_offer(link->data);
+		delivery_unblock_offer(link->data, OFFER_BLOCK_MEMORY);
 }
 
 static int compare_pieces(gconstpointer a, gconstpointer b)
@@ -339,15 +363,31 @@ static int compare_pieces(gconstpointer a, gconstpointer b)
 	return (x->dpa > y->dpa) - (x->dpa < y->dpa);
 }
 
+static GArray *sanitize_pieces(const Backend *mem)
+{
+	GArray *pieces = g_array_new(FALSE, FALSE, sizeof(DpaPiece));
+	GHashTableIter iter;
+	gpointer offset, len;
+
+	g_hash_table_iter_init(&iter, mem->sanitize);
+	while (g_hash_table_iter_next(&iter, &offset, &len)) {
+		DpaPiece piece = { GPOINTER_TO_SIZE(offset), GPOINTER_TO_SIZE(len) };
+
+		g_array_append_val(pieces, piece);
+	}
+	return pieces;
+}
+
 /* Several users of shared memory may each have asked for the same bytes. */
 static bool is_all_sanitized(const Backend *mem)
 {
+	g_autoptr(GArray) pieces = mem->sanitize ? sanitize_pieces(mem) : NULL;
 	uint64_t end = 0;
 
-	if (mem->sanitize)
-		g_array_sort(mem->sanitize, compare_pieces);
-	for (guint i = 0; i < array_len(mem->sanitize); i++) {
-		const DpaPiece *piece = &g_array_index(mem->sanitize, DpaPiece, i);
+	if (pieces)
+		g_array_sort(pieces, compare_pieces);
+	for (guint i = 0; i < array_len(pieces); i++) {
+		const DpaPiece *piece = &g_array_index(pieces, DpaPiece, i);
 
 		if (piece->dpa > end)
 			break;
@@ -377,9 +417,8 @@ static void settle_whole(Backend *mem)
 			quarantine(mem);
 	} else if (whole) {
 		start_whole(mem, WIPE_WHOLE, NULL);
-	} else if (array_len(mem->sanitize) > 0) {
-		/* A copy: should it fail, they are still to be wiped. */
-		start_whole(mem, WIPE_SOME, g_array_copy(mem->sanitize));
+	} else if (mem->sanitize) {
+		start_whole(mem, WIPE_SOME, sanitize_pieces(mem));
 	} else {
 		make_ready(mem);
 	}
@@ -418,7 +457,9 @@ static void whole_done(Backend *mem, WipeKind kind, MemFile *fresh, int result)
 		quarantine(mem);
 		return;
 	}
-	g_clear_pointer(&mem->sanitize, g_array_unref);
+	if (kind == WIPE_SOME)
+		rows_delete_wipes(mem, journal_changes(mem->cap));
+	g_clear_pointer(&mem->sanitize, g_hash_table_unref);
 	if (kind == WIPE_WHOLE)
 		backend_renew(mem, fresh);
 	else if (kind == WIPE_DROP)
@@ -433,7 +474,7 @@ void memory_wipe_done(Backend *mem, WipeKind kind, GQueue *parts, MemFile *fresh
 	} else {
 		mem->n_punching -= parts->length;
 		if (result == 0) {
-			end_extents(mem, parts, true);
+			end_extents(parts);
 		} else {
 			while (parts->head) {
 				GList *link = g_queue_pop_head_link(parts);
@@ -456,7 +497,7 @@ static void try_again(Backend *mem)
 	for (const GList *link = mem->offers.head; link; link = link->next) {
 		Offer *offer = link->data;
 
-		delivery_unblock_offer(offer);
+		delivery_unblock_offer(offer, OFFER_BLOCK_MEMORY);
 		/* What is accepted of it may now be mapped for the present host. */
 		sync_later(offer->dev);
 	}
@@ -484,13 +525,23 @@ void memory_host_gone(Backend *mem, uint64_t serial)
 			continue;
 		/* Kept memory is meant to show what its former hosts wrote; elsewhere one of those
 		 * that left something stands for all, however many hosts come and go. */
-		if (holder->wiped || !mem->wipes || has_gone_holder(mem))
+		if (holder->wiped || !mem->wipes || has_gone_holder(mem)) {
+			rows_delete_holder(mem->incarnation, serial, journal_changes(mem->cap));
 			g_array_remove_index_fast(mem->holders, i);
-		else
+		} else {
 			holder->gone = true;
+			rows_add_holder(mem, holder, journal_changes(mem->cap));
+		}
 		try_again(mem);
 		return;
 	}
+}
+
+void memory_handed_out(Backend *mem, const DcHost *host)
+{
+	memory_hand_out(mem, host);
+	if (!g_hash_table_contains(mem->cap->hosts, &host->serial))
+		memory_host_gone(mem, host->serial);
 }
 
 bool memory_reclaim(Backend *mem, GError **error)
@@ -503,6 +554,7 @@ bool memory_reclaim(Backend *mem, GError **error)
 	}
 	for (guint i = 0; i < array_len(mem->holders); i++)
 		g_array_index(mem->holders, Holder, i).gone = true;
+	rows_add_holders(mem, journal_changes(mem->cap));
 	mem->wipe_failed = false;
 	try_again(mem);
 	return true;

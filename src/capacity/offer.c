@@ -287,6 +287,16 @@ static int compare_extents_by_dpa(gconstpointer a, gconstpointer b)
 	return (x->dpa > y->dpa) - (x->dpa < y->dpa);
 }
 
+static void sort_extents(Offer *offer)
+{
+	if (offer->extents->len > 1) {
+		offer->by_dpa = g_ptr_array_copy(offer->extents, NULL, NULL);
+		g_ptr_array_sort(offer->by_dpa, compare_extents_by_dpa);
+	} else {
+		offer->by_dpa = g_ptr_array_ref(offer->extents);
+	}
+}
+
 static void add_extents(Offer *offer, const Plan *plan)
 {
 	DcDevice *dev = plan->dev;
@@ -306,37 +316,117 @@ static void add_extents(Offer *offer, const Plan *plan)
 		extent_set_bytes(extent, BYTES_RESERVED);
 		g_ptr_array_add(offer->extents, extent);
 	}
-	if (plan->pieces->len > 1) {
-		offer->by_dpa = g_ptr_array_copy(offer->extents, NULL, NULL);
-		g_ptr_array_sort(offer->by_dpa, compare_extents_by_dpa);
+	sort_extents(offer);
+}
+
+static void offer_pend(Offer *offer)
+{
+	DcDevice *dev = offer->dev;
+
+	offer->pending = true;
+	g_hash_table_insert(dev->offers, &offer->id, offer);
+	dev->n_pending += offer->extents->len;
+}
+
+static void offer_tell(Offer *offer, CapacityNoticeType notice)
+{
+	capacity_tell(offer->dev->cap, notice, offer, ((Extent *)offer->extents->pdata[0])->dpa,
+		      offer->len);
+}
+
+static void offer_recorded(void *context, bool ok)
+{
+	Offer *offer = context;
+
+	offer->journaling = false;
+	offer->dev->n_journaling--;
+	if (!ok) {
+		offer_end(offer, EXTENT_WITHDRAWN, NOTICE_OFFER_FAILED);
+	} else if (offer->withdraw_when_unwound) {
+		offer_end(offer, EXTENT_WITHDRAWN, NOTICE_WITHDRAWN);
 	} else {
-		offer->by_dpa = g_ptr_array_ref(offer->extents);
+		offer_tell(offer, NOTICE_OFFERED);
+		delivery_unblock_offer(offer, OFFER_BLOCK_JOURNAL);
 	}
+}
+
+static Offer *offer_alloc(DcDevice *dev, uint64_t id)
+{
+	Offer *offer = g_new0(Offer, 1);
+
+	offer->id = id;
+	offer->dev = dev;
+	offer->link.data = offer;
+	offer->dev_link.data = offer;
+	g_queue_push_tail_link(&dev->all_offers, &offer->dev_link);
+	return offer;
 }
 
 static Offer *offer_new(Capacity *cap, const Plan *plan, const OfferRequest *request)
 {
-	DcDevice *dev = plan->dev;
-	Offer *offer = g_new0(Offer, 1);
+	Offer *offer = offer_alloc(plan->dev, cap->next_id++);
+	Backend *mem;
 
-	offer->id = cap->next_id++;
-	offer->dev = dev;
 	offer->tag = request->tag;
 	offer->region = plan->region_index;
-	offer->pending = true;
+	offer->policy = (uint8_t)request->policy;
 	offer->has_room = true;
-	offer->link.data = offer;
-	offer->len = plan->len;
-	memory_attach_offer(plan->mem ? plan->mem : memory_new_untagged(cap, plan->len), offer);
+	mem = plan->mem ? plan->mem : memory_new_untagged(cap, plan->len, offer->id);
+	offer->mem_len = mem->size;
+	memory_attach_offer(mem, offer);
 	add_extents(offer, plan);
-	g_hash_table_insert(dev->offers, &offer->id, offer);
+	offer->len = plan->len;
+	offer_pend(offer);
+	if (!uuid_is_null(&offer->tag))
+		g_hash_table_insert(offer->dev->offers_by_tag, &offer->tag, offer);
+	return offer;
+}
+
+Offer *offer_restore(DcDevice *dev, const RowOffer *row, Backend *mem)
+{
+	Offer *offer = offer_alloc(dev, row->id);
+
+	offer->tag = row->tag;
+	offer->region = row->region;
+	offer->policy = row->policy;
+	offer->mem_len = row->mem_len;
+	if (!mem)
+		return offer;
+	memory_attach_offer(mem, offer);
 	if (!uuid_is_null(&offer->tag))
 		g_hash_table_insert(dev->offers_by_tag, &offer->tag, offer);
-	dev->n_pending += offer->extents->len;
-	capacity_tell(cap, NOTICE_OFFERED, offer, ((Extent *)offer->extents->pdata[0])->dpa,
-		      offer->len);
-	delivery_enqueue(offer);
 	return offer;
+}
+
+void offer_restore_pending(Offer *offer, GPtrArray *extents)
+{
+	offer->extents = extents;
+	for (guint i = 0; i < extents->len; i++)
+		offer->len += ((Extent *)extents->pdata[i])->len;
+	sort_extents(offer);
+	offer_pend(offer);
+	delivery_enqueue(offer, OFFER_BLOCK_NONE);
+}
+
+static void offer_begin(Offer *offer)
+{
+	Capacity *cap = offer->dev->cap;
+	RowRecord *record;
+
+	offer->journaling = cap->ops.journal;
+	if (!offer->journaling) {
+		offer_tell(offer, NOTICE_OFFERED);
+		delivery_enqueue(offer, OFFER_BLOCK_NONE);
+		return;
+	}
+	offer->dev->n_journaling++;
+	delivery_enqueue(offer, OFFER_BLOCK_JOURNAL);
+	record = journal_new(cap, ROW_REASON_OFFER);
+	rows_add_counters(cap, record);
+	rows_add_offer(offer, true, record);
+	for (guint i = 0; i < offer->extents->len; i++)
+		rows_add_extent(offer->extents->pdata[i], record);
+	journal_submit(cap, record, false, offer_recorded, offer);
 }
 
 bool capacity_offer(Capacity *cap, DcDevice *dev, const OfferRequest *request, uint64_t *ret_offer,
@@ -346,7 +436,9 @@ bool capacity_offer(Capacity *cap, DcDevice *dev, const OfferRequest *request, u
 	Plan plan = { .dev = dev, .label = "", .pieces = g_array_ref(initial) };
 	bool ok = false;
 
-	if (request->region >= dev->n_regions) {
+	if (journal_refuses(cap, error)) {
+		ok = false;
+	} else if (request->region >= dev->n_regions) {
 		invalid(&plan, error, "region %u: the device has %u", request->region,
 			dev->n_regions);
 	} else if (request->policy > OFFER_ENABLE_SHARED_ACCESS) {
@@ -362,10 +454,11 @@ bool capacity_offer(Capacity *cap, DcDevice *dev, const OfferRequest *request, u
 	}
 	if (ok) {
 		capacity_enter(cap);
-		uint64_t id = offer_new(cap, &plan, request)->id;
+		Offer *offer = offer_new(cap, &plan, request);
 
 		if (ret_offer)
-			*ret_offer = id;
+			*ret_offer = offer->id;
+		offer_begin(offer);
 		capacity_leave(cap);
 	}
 	g_array_unref(plan.pieces);
@@ -377,9 +470,11 @@ bool capacity_offer(Capacity *cap, DcDevice *dev, const OfferRequest *request, u
 void offer_free_if_over(Offer *offer)
 {
 	/* A static partition's is part of it. */
-	if (offer->id == 0 || offer->pending || offer->n_live > 0)
+	if (offer->id == 0 || offer->pending || offer->live.length > 0)
 		return;
-	g_assert(!offer->mem && !offer->accept);
+	g_assert(!offer->mem && !offer->accept && !offer->journaling);
+	rows_delete_offer(offer->id, journal_changes(offer->dev->cap));
+	g_queue_unlink(&offer->dev->all_offers, &offer->dev_link);
 	g_free(offer);
 }
 
@@ -418,8 +513,7 @@ void offer_unpend(Offer *offer)
 
 void offer_end(Offer *offer, ExtentState end, CapacityNoticeType notice)
 {
-	capacity_tell(offer->dev->cap, notice, offer, ((Extent *)offer->extents->pdata[0])->dpa,
-		      offer->len);
+	offer_tell(offer, notice);
 	for (guint i = 0; i < offer->extents->len; i++) {
 		Extent *extent = offer->extents->pdata[i];
 
@@ -444,6 +538,12 @@ bool capacity_withdraw(Capacity *cap, DcDevice *dev, uint64_t id, const Uuid *ta
 		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_NOT_FOUND,
 			    "device %s has no pending offer %s" U64 "%s%s", dev->name,
 			    id ? "" : "of id ", id, text[0] ? " tag " : "", text);
+		return false;
+	}
+	if (offer->journaling) {
+		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_BUSY,
+			    "offer " U64 " on %s is being recorded right now; try again", offer->id,
+			    dev->name);
 		return false;
 	}
 	if (offer->accept) {

@@ -16,7 +16,7 @@ void quarantine_init(DcDevice *dev)
 	dev->quarantine = g_tree_new_full(compare_dpa, NULL, NULL, g_free);
 }
 
-static void add(DcDevice *dev, Extent *extent, uint64_t dpa, uint64_t len)
+void quarantine_add_range(DcDevice *dev, Extent *extent, uint64_t dpa, uint64_t len)
 {
 	QuarantinedRange *range = g_new(QuarantinedRange, 1);
 
@@ -27,7 +27,7 @@ static void add(DcDevice *dev, Extent *extent, uint64_t dpa, uint64_t len)
 void quarantine_add(DcDevice *dev, Extent *extent)
 {
 	extent->quarantined_len = extent->len;
-	add(dev, extent, extent->dpa, extent->len);
+	quarantine_add_range(dev, extent, extent->dpa, extent->len);
 }
 
 static QuarantinedRange *range_at(const DcDevice *dev, uint64_t dpa)
@@ -52,14 +52,20 @@ uint64_t quarantine_run(const DcDevice *dev, uint64_t dpa)
 
 static void end_part(DcDevice *dev, QuarantinedRange *range, uint64_t dpa, uint64_t len)
 {
+	RowRecord *record = journal_changes(dev->cap);
 	Extent *extent = range->extent;
 	uint64_t start = range->dpa, end = range->dpa + range->len;
 
 	g_tree_remove(dev->quarantine, DPA_KEY(start));
-	if (start < dpa)
-		add(dev, extent, start, dpa - start);
-	if (dpa + len < end)
-		add(dev, extent, dpa + len, end - (dpa + len));
+	rows_delete_quarantine(dev, start, record);
+	if (start < dpa) {
+		quarantine_add_range(dev, extent, start, dpa - start);
+		rows_add_quarantine(dev, start, dpa - start, extent->dpa, record);
+	}
+	if (dpa + len < end) {
+		quarantine_add_range(dev, extent, dpa + len, end - (dpa + len));
+		rows_add_quarantine(dev, dpa + len, end - (dpa + len), extent->dpa, record);
+	}
 	extent->quarantined_len -= len;
 	if (extent->quarantined_len > 0)
 		return;

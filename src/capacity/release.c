@@ -18,6 +18,7 @@ struct Release {
 
 struct Drain {
 	DcDevice *dev;
+	GList link; /* in dev->drains */
 	GPtrArray *extents;
 	uint64_t command; /* its serial, 0 = none waits */
 	unsigned n_open;
@@ -94,13 +95,49 @@ static void drain_part_confirmed(void *context, bool ok)
 
 	if (--drain->n_open > 0)
 		return;
-	for (guint i = 0; i < drain->extents->len; i++)
-		memory_return(drain->extents->pdata[i]);
-	dev->n_drains--;
+	for (guint i = 0; i < drain->extents->len; i++) {
+		Extent *extent = drain->extents->pdata[i];
+
+		extent->host = 0;
+		memory_return(extent);
+	}
 	if (dev->command.active && dev->command.serial == drain->command)
 		dc_device_end_command(dev, CXL_RC_SUCCESS);
+	g_queue_unlink(&dev->drains, &drain->link);
+	drain_free(drain);
+}
+
+void drain_free(Drain *drain)
+{
 	g_ptr_array_unref(drain->extents);
 	g_free(drain);
+}
+
+static Drain *drain_new(DcDevice *dev, GPtrArray *extents)
+{
+	Drain *drain = g_new0(Drain, 1);
+
+	drain->dev = dev;
+	drain->extents = extents;
+	drain->n_open = 1;
+	drain->link.data = drain;
+	g_queue_push_tail_link(&dev->drains, &drain->link);
+	return drain;
+}
+
+void drain_restore(DcDevice *dev, GPtrArray *extents, uint64_t host)
+{
+	Drain *drain = drain_new(dev, extents);
+	GArray *parts = g_array_new(FALSE, FALSE, sizeof(DcMapPart));
+
+	for (guint i = 0; i < extents->len; i++) {
+		Extent *extent = extents->pdata[i];
+		DcMapPart part = { extent->map_id, extent->dpa, extent->len };
+
+		extent->host = host;
+		g_array_append_val(parts, part);
+	}
+	effect_let_go_of(dev, host, parts, drain_part_confirmed, drain);
 }
 
 static void forget_map(DcDevice *dev, uint64_t dpa, uint64_t map_id)
@@ -133,6 +170,7 @@ static void unmap(DcDevice *dev, Extent *extent, GArray *revokes, GArray *drops)
 	} else if (extent->map_state != MAP_NONE) {
 		g_array_append_val(revokes, part);
 	}
+	extent->host = extent->map_state == MAP_NONE ? 0 : dev->host.serial;
 	extent->map_state = MAP_NONE;
 }
 
@@ -140,6 +178,7 @@ typedef struct Leaving {
 	Release *release;
 	GPtrArray *extents;
 	GArray *revokes, *drops; /* DcMapPart */
+	bool ends_quarantine;
 } Leaving;
 
 /* EXTENT leaves the list. */
@@ -179,14 +218,16 @@ static void take_out_part(Leaving *leaving, Extent *extent, uint64_t dpa, uint64
 static void start_drain(Leaving *leaving)
 {
 	DcDevice *dev = leaving->release->dev;
-	Drain *drain = g_new0(Drain, 1);
+	Drain *drain = drain_new(dev, leaving->extents);
 
-	drain->dev = dev;
-	drain->extents = leaving->extents;
-	drain->n_open = 1;
 	if (dev->command.release == leaving->release)
 		drain->command = dev->command.serial;
-	dev->n_drains++;
+	/* What has happened to the quarantine is on record before the host is told. */
+	if (leaving->ends_quarantine && dev->cap->ops.journal) {
+		drain->n_open++;
+		journal_submit(dev->cap, journal_new(dev->cap, ROW_REASON_BARRIER), false,
+			       drain_part_confirmed, drain);
+	}
 	if (leaving->drops->len > 0) {
 		drain->n_open++;
 		effect_let_go(dev, true, g_array_ref(leaving->drops), drain_part_confirmed, drain);
@@ -198,7 +239,7 @@ static void start_drain(Leaving *leaving)
  * The next run of accepted or quarantined bytes from *DPA on: its length, 0 at the end. What a
  * reset has taken out of quarantine since the decision is skipped.
  */
-static uint64_t next_run(const DcDevice *dev, uint64_t *dpa, uint64_t end, Extent **ret_extent)
+uint64_t release_next_run(const DcDevice *dev, uint64_t *dpa, uint64_t end, Extent **ret_extent)
 {
 	Extent *extent;
 	uint64_t run;
@@ -234,11 +275,12 @@ static void release_apply(Release *release)
 		uint64_t dpa = range->dpa, run;
 		Extent *extent;
 
-		while ((run = next_run(dev, &dpa, end, &extent)) > 0) {
+		while ((run = release_next_run(dev, &dpa, end, &extent)) > 0) {
 			if (extent)
 				take_out_part(&leaving, extent, dpa, dpa + run);
 			else
 				quarantine_end(dev, dpa, run);
+			leaving.ends_quarantine |= !extent;
 			dpa += run;
 		}
 	}
@@ -261,7 +303,7 @@ void release_free(Release *release)
 	g_free(release);
 }
 
-static void lock(Release *release, bool locked, GArray *describe)
+static void lock(Release *release, bool locked)
 {
 	for (guint i = 0; i < release->ranges->len; i++) {
 		const DcRange *range = &g_array_index(release->ranges, DcRange, i);
@@ -270,15 +312,9 @@ static void lock(Release *release, bool locked, GArray *describe)
 		uint64_t dpa = range->dpa, run;
 		Extent *extent;
 
-		while ((run = next_run(release->dev, &dpa, end, &extent)) > 0) {
-			DcExtent described;
-
+		while ((run = release_next_run(release->dev, &dpa, end, &extent)) > 0) {
 			if (extent)
 				extent->locked = locked;
-			if (extent && describe) {
-				extent_describe_part(extent, dpa, run, &described);
-				g_array_append_val(describe, described);
-			}
 			dpa += run;
 		}
 	}
@@ -294,7 +330,7 @@ static void release_undone(void *context, bool ok)
 {
 	Release *release = context;
 
-	lock(release, false, NULL);
+	lock(release, false);
 	release_over(release);
 }
 
@@ -302,11 +338,9 @@ static void release_undone(void *context, bool ok)
 static void release_take_back(Release *release)
 {
 	DcDevice *dev = release->dev;
-	JournalEntry entry = { .type = JOURNAL_ACCEPT, .dev = dev, .generation = dev->generation };
-	GArray *extents = g_array_new(FALSE, FALSE, sizeof(DcExtent));
 
-	lock(release, true, extents);
-	capacity_journal(dev->cap, &entry, extents, release_undone, release);
+	journal_submit(dev->cap, release_record(dev, release->ranges, &release->options, true),
+		       true, release_undone, release);
 }
 
 static void release_journaled(void *context, bool ok)
@@ -314,6 +348,8 @@ static void release_journaled(void *context, bool ok)
 	Release *release = context;
 	DcDevice *dev = release->dev;
 
+	if (!ok && release->options.must_apply)
+		journal_lost(dev->cap);
 	if (release->options.must_apply || (ok && !release->aborted)) {
 		release_apply(release);
 		release_over(release);
@@ -331,12 +367,6 @@ static void release_journaled(void *context, bool ok)
 void release_start(DcDevice *dev, GArray *ranges, const ReleaseOptions *options)
 {
 	Release *release = g_new0(Release, 1);
-	JournalEntry entry = {
-		.type = JOURNAL_RELEASE,
-		.dev = dev,
-		.generation = dev->generation + 1,
-	};
-	GArray *extents;
 
 	release->dev = dev;
 	release->ranges = g_array_ref(ranges);
@@ -349,9 +379,9 @@ void release_start(DcDevice *dev, GArray *ranges, const ReleaseOptions *options)
 		release_over(release);
 		return;
 	}
-	extents = g_array_new(FALSE, FALSE, sizeof(DcExtent));
-	lock(release, true, extents);
-	capacity_journal(dev->cap, &entry, extents, release_journaled, release);
+	lock(release, true);
+	journal_submit(dev->cap, release_record(dev, release->ranges, options, false),
+		       options->must_apply, release_journaled, release);
 }
 
 void release_abort(Release *release)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Release requests: asking a host to give capacity back, again and again, or taking it. */
 #include "capacity/release_plan.h"
+#include "capacity/request.h"
 
 /*
  * Linux 7.3 clears the record without a word while the memory is in use, so a request is asked
@@ -10,37 +11,6 @@
  */
 
 #define MAX_FINISHED 256 /* kept for queries */
-
-typedef struct RequestedRange {
-	uint64_t dpa;
-	uint64_t len;
-	Uuid tag;
-	uint8_t region;
-	uint32_t round; /* last posted */
-	Request *request;
-	GList link;
-} RequestedRange;
-
-struct Request {
-	uint64_t id;
-	DcDevice *dev;
-	ReleaseState state;
-	bool live;
-	bool sanitize;
-	Uuid tag;
-	uint64_t len; /* still accepted */
-	GQueue ranges;
-	uint32_t round; /* of posting, from 1 */
-	uint32_t n_resent;
-	uint32_t n_in_log; /* records posted and not cleared */
-	uint64_t created_us, changed_us;
-	uint64_t timeout_us; /* absolute; NEVER */
-	uint64_t resend_us;  /* absolute; NEVER */
-	uint64_t backoff_us;
-	GSequenceIter *due; /* in dev->due_requests */
-	GList link;         /* in dev->finished_requests */
-	GArray *forced;     /* DcEvent: have their room in the log, wait for the journal */
-};
 
 static int compare_dpa(gconstpointer a, gconstpointer b, gpointer opaque)
 {
@@ -75,6 +45,17 @@ void requests_init(DcDevice *dev)
 	dev->due_requests = g_sequence_new(NULL);
 }
 
+/* What they still hold besides themselves. */
+void requests_discard(DcDevice *dev)
+{
+	GHashTableIter iter;
+	Request *request;
+
+	g_hash_table_iter_init(&iter, dev->requests);
+	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&request))
+		g_clear_pointer(&request->forced, g_array_unref);
+}
+
 void requests_clear(DcDevice *dev)
 {
 	g_sequence_free(dev->due_requests);
@@ -82,7 +63,7 @@ void requests_clear(DcDevice *dev)
 	g_hash_table_unref(dev->requests);
 }
 
-static void set_due(Request *request, uint64_t resend_us)
+void request_set_due(Request *request, uint64_t resend_us)
 {
 	DcDevice *dev = request->dev;
 
@@ -99,6 +80,8 @@ static void set_state(Request *request, ReleaseState state)
 {
 	request->state = state;
 	request->changed_us = capacity_now_us(request->dev->cap);
+	if (request->recorded)
+		request_add_row(request, state, journal_changes(request->dev->cap));
 }
 
 /* ---- the ranges of live requests ---- */
@@ -119,21 +102,30 @@ static RequestedRange *range_overlapping(const DcDevice *dev, uint64_t dpa, uint
 	return range && range->dpa - dpa < len ? range : NULL;
 }
 
-static RequestedRange *add_range(Request *request, uint64_t dpa, uint64_t len, const Uuid *tag,
-				 uint8_t region, uint32_t round)
+static RequestedRange *add_range(const RequestedRange *like)
 {
-	RequestedRange *range = g_new0(RequestedRange, 1);
+	RequestedRange *range = g_new(RequestedRange, 1);
+	Request *request = like->request;
 
-	range->dpa = dpa;
-	range->len = len;
-	range->tag = *tag;
-	range->region = region;
-	range->round = round;
-	range->request = request;
-	range->link.data = range;
+	*range = *like;
+	range->link = (GList){ .data = range };
 	g_queue_push_tail_link(&request->ranges, &range->link);
-	g_tree_insert_node(request->dev->requested_ranges, DPA_KEY(dpa), range);
+	g_tree_insert_node(request->dev->requested_ranges, DPA_KEY(range->dpa), range);
 	return range;
+}
+
+void request_ask_for(Request *request, const Extent *extent, uint64_t dpa, uint64_t len)
+{
+	const RequestedRange range = {
+		.dpa = dpa,
+		.len = len,
+		.tag = extent->offer->tag,
+		.region = extent->region,
+		.alloc = extent->alloc,
+		.request = request,
+	};
+
+	add_range(&range);
 }
 
 static void remove_range(RequestedRange *range)
@@ -145,10 +137,12 @@ static void remove_range(RequestedRange *range)
 static void cut_range(RequestedRange *range, uint64_t start, uint64_t end)
 {
 	uint64_t range_end = range->dpa + range->len;
+	RequestedRange above = *range;
 
+	above.dpa = end;
+	above.len = range_end - end;
 	if (end < range_end)
-		add_range(range->request, end, range_end - end, &range->tag, range->region,
-			  range->round);
+		add_range(&above);
 	if (start > range->dpa)
 		range->len = start - range->dpa;
 	else
@@ -157,23 +151,28 @@ static void cut_range(RequestedRange *range, uint64_t start, uint64_t end)
 
 /* ---- the end of a request ---- */
 
-static void finish(Request *request, ReleaseState state)
+void request_finish(Request *request, ReleaseState state)
 {
 	DcDevice *dev = request->dev;
 	RequestedRange *range;
 
 	request->live = false;
-	set_due(request, NEVER);
+	request_set_due(request, NEVER);
 	while ((range = g_queue_peek_head(&request->ranges)))
 		remove_range(range);
+	/* With it go its ranges. */
+	if (request->recorded)
+		request_delete_row(request);
 	if (request->n_in_log > 0 && state != RELEASE_FORCED)
 		delivery_withdraw_records(dev, request->id);
 	set_state(request, state);
 	g_queue_push_tail_link(&dev->finished_requests, &request->link);
-	if (dev->finished_requests.length > MAX_FINISHED) {
-		Request *oldest = g_queue_pop_head_link(&dev->finished_requests)->data;
-
-		g_hash_table_remove(dev->requests, &oldest->id);
+	request = dev->finished_requests.head->data;
+	if (dev->finished_requests.length > MAX_FINISHED && !request->journaling) {
+		g_queue_pop_head_link(&dev->finished_requests);
+		if (request->recorded)
+			request_delete_row(request);
+		g_hash_table_remove(dev->requests, &request->id);
 	}
 }
 
@@ -182,6 +181,21 @@ uint64_t requests_live_at(const DcDevice *dev, uint64_t dpa, uint64_t len)
 	const RequestedRange *range = range_overlapping(dev, dpa, len);
 
 	return range ? range->request->id : 0;
+}
+
+bool requests_sanitize_at(const DcDevice *dev, uint64_t dpa, uint64_t len)
+{
+	uint64_t end = dpa + len;
+
+	for (;;) {
+		const RequestedRange *range = range_overlapping(dev, dpa, end - dpa);
+
+		if (!range || range->request->sanitize)
+			return range;
+		dpa = range->dpa + range->len;
+		if (dpa >= end)
+			return false;
+	}
 }
 
 bool requests_note_released(DcDevice *dev, uint64_t dpa, uint64_t len)
@@ -199,7 +213,7 @@ bool requests_note_released(DcDevice *dev, uint64_t dpa, uint64_t len)
 		request->len -= range_end - range_start;
 		cut_range(range, range_start, range_end);
 		if (request->len == 0)
-			finish(request, RELEASE_DONE);
+			request_finish(request, RELEASE_DONE);
 	}
 	return sanitize;
 }
@@ -229,9 +243,10 @@ void request_forced_done(DcDevice *dev, Request *request, bool ok)
 		g_array_unref(request->forced);
 	}
 	request->forced = NULL;
+	request->recorded = ok && dev->cap->ops.journal;
 	if (ok)
 		request->len = 0;
-	finish(request, ok ? RELEASE_FORCED : RELEASE_FAILED);
+	request_finish(request, ok ? RELEASE_FORCED : RELEASE_FAILED);
 }
 
 /* ---- records ---- */
@@ -282,7 +297,7 @@ static void post(Capacity *cap, const Work *work)
 	g_autoptr(GPtrArray) chains = NULL;
 	guint left;
 
-	if (!request || !request->live)
+	if (!request || !request->live || request->journaling)
 		return;
 	chains = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
 	left = n_to_post(request);
@@ -296,9 +311,9 @@ static void post(Capacity *cap, const Work *work)
 		left -= n;
 	}
 	if (left > 0) {
-		set_due(request, capacity_now_us(cap) + RETRY_MIN_US);
+		request_set_due(request, capacity_now_us(cap) + RETRY_MIN_US);
 	} else {
-		set_due(request, NEVER);
+		request_set_due(request, NEVER);
 		set_state(request, request->round > 1 ? RELEASE_RESENT : RELEASE_DELIVERED);
 		request->n_resent = request->round - 1;
 	}
@@ -312,7 +327,7 @@ static void lost(Request *request)
 
 	request->n_in_log = 0;
 	set_state(request, RELEASE_CLEARED_UNANSWERED);
-	set_due(request, now_us + request->backoff_us);
+	request_set_due(request, now_us + request->backoff_us);
 	request->backoff_us = MIN(request->backoff_us * 2, RETRY_MAX_US);
 }
 
@@ -349,12 +364,12 @@ void requests_tick(DcDevice *dev, uint64_t now_us)
 		if (due_us(request) > now_us)
 			break;
 		if (request->timeout_us <= now_us) {
-			finish(request, RELEASE_TIMED_OUT);
+			request_finish(request, RELEASE_TIMED_OUT);
 			continue;
 		}
 		if (n_to_post(request) == 0)
 			request->round++;
-		set_due(request, NEVER);
+		request_set_due(request, NEVER);
 		capacity_queue(dev->cap, post, dev, request->id);
 	}
 }
@@ -368,55 +383,95 @@ uint64_t requests_deadline_us(const DcDevice *dev)
 
 /* ---- doing it ---- */
 
+Request *request_alloc(DcDevice *dev, uint64_t id)
+{
+	Request *request = g_new0(Request, 1);
+
+	request->id = id;
+	request->dev = dev;
+	request->created_us = request->changed_us = capacity_now_us(dev->cap);
+	request->timeout_us = request->resend_us = NEVER;
+	request->backoff_us = RETRY_MIN_US;
+	request->round = 1;
+	request->link.data = request;
+	g_hash_table_insert(dev->requests, &request->id, request);
+	return request;
+}
+
 static Request *request_new(const ReleasePlan *plan)
 {
 	DcDevice *dev = plan->dev;
-	Request *request = g_new0(Request, 1);
+	Request *request = request_alloc(dev, dev->cap->next_id++);
 
-	request->id = dev->cap->next_id++;
-	request->dev = dev;
+	request->forced_out = plan->request->forced;
 	request->sanitize = plan->request->sanitize;
+	request->region = plan->request->region;
 	request->tag = plan->request->tag;
 	request->len = plan->len;
-	request->round = 1;
-	request->created_us = capacity_now_us(dev->cap);
 	if (plan->request->timeout_us == 0 ||
 	    __builtin_add_overflow(request->created_us, plan->request->timeout_us,
 				   &request->timeout_us))
 		request->timeout_us = NEVER;
-	request->resend_us = NEVER;
-	request->backoff_us = RETRY_MIN_US;
-	request->link.data = request;
 	set_state(request, RELEASE_QUEUED);
-	g_hash_table_insert(dev->requests, &request->id, request);
 	return request;
+}
+
+static void asked(void *context, bool ok)
+{
+	Request *request = context;
+	DcDevice *dev = request->dev;
+
+	request->journaling = false;
+	dev->n_journaling--;
+	request->recorded = ok && dev->cap->ops.journal;
+	if (!request->live) {
+		if (request->recorded)
+			request_add_row(request, request->state, journal_changes(dev->cap));
+		return;
+	}
+	if (!ok) {
+		request_finish(request, RELEASE_FAILED);
+		return;
+	}
+	for (const GList *link = request->ranges.head; link; link = link->next) {
+		const RequestedRange *range = link->data;
+		const Extent *extent = extent_list_find(dev->list, range->dpa);
+
+		if (extent)
+			capacity_tell(dev->cap, NOTICE_RELEASE_REQUESTED, extent->offer, range->dpa,
+				      range->len);
+	}
+	capacity_queue(dev->cap, post, dev, request->id);
 }
 
 static void ask(Request *request, const ReleasePlan *plan)
 {
 	DcDevice *dev = plan->dev;
+	RowRecord *record = journal_new(dev->cap, ROW_REASON_REQUEST);
 
 	request->live = true;
+	request->journaling = true;
+	dev->n_journaling++;
 	for (guint i = 0; i < plan->ranges->len; i++) {
-		const Extent *extent = plan->extents->pdata[i];
 		const DcRange *range = &g_array_index(plan->ranges, DcRange, i);
 
-		add_range(request, range->dpa, range->len, &extent->offer->tag, extent->region, 0);
-		capacity_tell(dev->cap, NOTICE_RELEASE_REQUESTED, extent->offer, range->dpa,
-			      range->len);
+		request_ask_for(request, plan->extents->pdata[i], range->dpa, range->len);
 	}
-	set_due(request, NEVER);
-	capacity_queue(dev->cap, post, dev, request->id);
+	request_set_due(request, NEVER);
+	rows_add_counters(dev->cap, record);
+	request_add_rows(request, record);
+	journal_submit(dev->cap, record, false, asked, request);
 }
 
 /* The host is told if its log has room; it is not asked. */
-static void force(Request *request, const ReleasePlan *plan)
+static void force(Request *request, const ReleasePlan *plan, bool must_apply)
 {
 	DcDevice *dev = plan->dev;
 	guint n = plan->ranges->len;
 	ReleaseOptions options = {
 		.forced = true,
 		.sanitize = request->sanitize,
+		.must_apply = must_apply,
 		.request = request,
 	};
 
@@ -451,18 +506,38 @@ bool capacity_release(Capacity *cap, DcDevice *dev, const ReleaseRequest *reques
 	ReleasePlan plan = { .dev = dev, .request = request, .extents = extents, .ranges = ranges };
 	Request *made;
 
-	if (!release_plan_decide(&plan, error))
+	if (journal_refuses(cap, error) || !release_plan_decide(&plan, error))
 		return false;
 	capacity_enter(cap);
 	made = request_new(&plan);
 	if (ret_id)
 		*ret_id = made->id;
 	if (request->forced)
-		force(made, &plan);
+		force(made, &plan, false);
 	else
 		ask(made, &plan);
 	capacity_leave(cap);
 	return true;
+}
+
+void requests_force(DcDevice *dev, GPtrArray *extents)
+{
+	g_autoptr(GArray) ranges = g_array_new(FALSE, FALSE, sizeof(DcRange));
+	const Extent *first = extents->pdata[0];
+	ReleaseRequest request = { .region = first->region, .forced = true };
+	ReleasePlan plan = {
+		.dev = dev, .request = &request, .extents = extents, .ranges = ranges
+	};
+
+	request.tag = first->offer->tag;
+	for (guint i = 0; i < extents->len; i++) {
+		const Extent *extent = extents->pdata[i];
+		DcRange range = { extent->dpa, extent->len };
+
+		g_array_append_val(ranges, range);
+		plan.len += extent->len;
+	}
+	force(request_new(&plan), &plan, true);
 }
 
 /* ---- queries ---- */

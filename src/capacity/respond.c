@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* 4802h: deciding on a host's answer to an offer, and carrying it out with full rollback. */
-#include "capacity/capacity_priv.h"
+#include "capacity/accept.h"
 #include "capacity/ranges.h"
 
 /*
@@ -8,35 +8,8 @@
  * generation -> Success. Until the last step nothing but the offer's "being accepted" has changed,
  * so failing means: let go of the maps, take the journal's word back, answer. The answer never
  * waits longer than the deadline; the letting go may, and the offer refuses answers (05h) until
- * then.
+ * then. An answer that lists nothing goes the same way, without maps.
  */
-
-typedef struct AcceptPiece {
-	Extent *extent; /* of the offer; the piece lies inside */
-	uint64_t dpa;
-	uint64_t len;
-	uint64_t map_id;
-} AcceptPiece;
-
-typedef enum AcceptStage {
-	ACCEPT_DIRTYING,
-	ACCEPT_PREPARING,
-	ACCEPT_JOURNALING,
-	ACCEPT_EXPOSING,
-} AcceptStage;
-
-struct Accept {
-	DcDevice *dev;
-	Offer *offer;
-	GArray *pieces; /* AcceptPiece, in assembly order */
-	AcceptStage stage;
-	uint64_t effect; /* open prepare or expose */
-	bool journal_open;
-	bool journaled; /* as accepted */
-	bool unwinding;
-	unsigned n_open; /* what unwinding waits for */
-	enum cxl_rc rc;  /* of a failure */
-};
 
 static void accept_unwind(Accept *accept, enum cxl_rc rc);
 
@@ -105,6 +78,11 @@ static int compare_pieces(gconstpointer a, gconstpointer b)
 }
 
 /* ---- the end, good or bad ---- */
+
+bool accept_is_recorded(const Accept *accept)
+{
+	return accept->journal_open || accept->journaled;
+}
 
 void accept_free(Accept *accept)
 {
@@ -179,6 +157,12 @@ static void accept_commit(Accept *accept)
 	Offer *offer = accept->offer;
 	guint index = 0;
 
+	if (accept->pieces->len == 0) {
+		accept_over(accept, CXL_RC_SUCCESS);
+		offer_end(offer, EXTENT_DECLINED, NOTICE_DECLINED);
+		accept_free(accept);
+		return;
+	}
 	for (guint i = 0; i < offer->extents->len; i++)
 		index = commit_extent(accept, offer->extents->pdata[i], index);
 	dev->generation++;
@@ -202,7 +186,7 @@ static void accept_check_unwound(Accept *accept)
 	if (offer->withdraw_when_unwound)
 		offer_end(offer, EXTENT_WITHDRAWN, NOTICE_WITHDRAWN);
 	else
-		delivery_unblock_offer(offer);
+		delivery_unblock_offer(offer, OFFER_BLOCK_MEMORY);
 }
 
 static void accept_part_undone(void *context, bool ok)
@@ -213,30 +197,13 @@ static void accept_part_undone(void *context, bool ok)
 	accept_check_unwound(accept);
 }
 
-static GArray *describe_pieces(const Accept *accept)
-{
-	GArray *extents = g_array_sized_new(FALSE, FALSE, sizeof(DcExtent), accept->pieces->len);
-
-	for (guint i = 0; i < accept->pieces->len; i++) {
-		const AcceptPiece *piece = &g_array_index(accept->pieces, AcceptPiece, i);
-		DcExtent extent;
-
-		extent_describe_part(piece->extent, piece->dpa, piece->len, &extent);
-		extent.map_id = piece->map_id;
-		g_array_append_val(extents, extent);
-	}
-	return extents;
-}
-
 /* The journal says accepted, the host will hear otherwise. */
 static void accept_take_back(Accept *accept)
 {
-	DcDevice *dev = accept->dev;
-	JournalEntry entry = { .type = JOURNAL_RELEASE, .dev = dev, .generation = dev->generation };
-
 	accept->journaled = false;
 	accept->n_open++;
-	capacity_journal(dev->cap, &entry, describe_pieces(accept), accept_part_undone, accept);
+	journal_submit(accept->dev->cap, accept_undo_record(accept), true, accept_part_undone,
+		       accept);
 }
 
 static void accept_unwind(Accept *accept, enum cxl_rc rc)
@@ -251,7 +218,7 @@ static void accept_unwind(Accept *accept, enum cxl_rc rc)
 	if (accept->effect != 0)
 		effect_forget(dev, accept->effect);
 	accept->effect = 0;
-	if (made && dc_device_owes_maps(dev)) {
+	if (made && accept->pieces->len > 0 && dc_device_owes_maps(dev)) {
 		parts = g_array_sized_new(FALSE, FALSE, sizeof(DcMapPart), accept->pieces->len);
 		for (guint i = 0; i < accept->pieces->len; i++) {
 			const AcceptPiece *piece = &g_array_index(accept->pieces, AcceptPiece, i);
@@ -311,7 +278,7 @@ static void accept_journaled(void *context, bool ok)
 		accept_part_undone(accept, true);
 	} else if (!ok) {
 		accept_unwind(accept, CXL_RC_INTERNAL_ERROR);
-	} else if (dc_device_owes_maps(accept->dev)) {
+	} else if (accept->pieces->len > 0 && dc_device_owes_maps(accept->dev)) {
 		accept_expose(accept);
 	} else {
 		accept_commit(accept);
@@ -320,16 +287,9 @@ static void accept_journaled(void *context, bool ok)
 
 static void accept_journal(Accept *accept)
 {
-	DcDevice *dev = accept->dev;
-	JournalEntry entry = {
-		.type = JOURNAL_ACCEPT,
-		.dev = dev,
-		.generation = dev->generation + 1,
-	};
-
 	accept->stage = ACCEPT_JOURNALING;
 	accept->journal_open = true;
-	capacity_journal(dev->cap, &entry, describe_pieces(accept), accept_journaled, accept);
+	journal_submit(accept->dev->cap, accept_record(accept), false, accept_journaled, accept);
 }
 
 static void accept_prepared(void *context, bool ok)
@@ -348,7 +308,6 @@ static void accept_prepare(Accept *accept)
 	DcDevice *dev = accept->dev;
 	GArray *maps = g_array_sized_new(FALSE, FALSE, sizeof(DcMap), accept->pieces->len);
 
-	memory_hand_out(accept->offer->mem, &dev->host);
 	for (guint i = 0; i < accept->pieces->len; i++) {
 		const AcceptPiece *piece = &g_array_index(accept->pieces, AcceptPiece, i);
 		DcMap map = extent_make_map(piece->extent, piece->dpa, piece->len, piece->map_id);
@@ -364,12 +323,25 @@ static void accept_dirtied(void *context, bool ok)
 	Accept *accept = context;
 
 	accept->journal_open = false;
+	if (ok)
+		memory_handed_out(accept->offer->mem, &accept->host);
 	if (accept->unwinding)
 		accept_part_undone(accept, true);
 	else if (ok)
 		accept_prepare(accept);
 	else
 		accept_unwind(accept, CXL_RC_INTERNAL_ERROR);
+}
+
+static void accept_dirty(Accept *accept)
+{
+	Capacity *cap = accept->dev->cap;
+	RowRecord *record = journal_new(cap, ROW_REASON_DIRTY);
+
+	rows_add_maps(cap, record);
+	memory_record_hand_out(accept->offer->mem, &accept->host, record);
+	accept->journal_open = true;
+	journal_submit(cap, record, false, accept_dirtied, accept);
 }
 
 static void accept_begin(DcDevice *dev, GArray *pieces)
@@ -385,28 +357,22 @@ static void accept_begin(DcDevice *dev, GArray *pieces)
 								       ? dev->cap->next_map++
 								       : 0;
 	accept->dev = dev;
+	accept->host = dev->host;
 	accept->offer = offer;
 	accept->pieces = g_array_ref(pieces);
 	offer->accept = accept;
 	offer->state = OFFER_ACCEPTING;
 	g_ptr_array_add(dev->accepts, accept);
 	dev->command.accept = accept;
-	if (!dc_device_owes_maps(dev)) {
+	if (pieces->len == 0 || !dc_device_owes_maps(dev)) {
 		accept_journal(accept);
 	} else if (!memory_ensure_file(mem, NULL)) {
 		accept_unwind(accept, CXL_RC_INTERNAL_ERROR);
-	} else if (mem->dirty || !dev->cap->ops.journal) {
-		accept_prepare(accept);
+	} else if (dev->cap->ops.journal && memory_record_hand_out(mem, &dev->host, NULL)) {
+		accept_dirty(accept);
 	} else {
-		JournalEntry entry = {
-			.type = JOURNAL_DIRTY,
-			.dev = dev,
-			.backend = mem->untagged ? NULL : mem,
-			.generation = dev->generation,
-		};
-
-		accept->journal_open = true;
-		capacity_journal(dev->cap, &entry, describe_pieces(accept), accept_dirtied, accept);
+		memory_hand_out(mem, &dev->host);
+		accept_prepare(accept);
 	}
 }
 
@@ -426,6 +392,9 @@ static void respond(DcDevice *dev, GArray *ranges)
 		}
 	} else if (first && first->accept) {
 		rc = CXL_RC_RETRY_REQUIRED;
+	} else if (first && dev->cap->ops.journal) {
+		accept_begin(dev, pieces);
+		return;
 	} else if (first) {
 		offer_end(first, EXTENT_DECLINED, NOTICE_DECLINED);
 	}

@@ -36,8 +36,8 @@ bool capacity_restore_end(Capacity *cap, GError **error);
 /* The n-th DEVICE row, NULL beyond the last: what to pass to capacity_add_device(). Valid until
  * capacity_restore_end(). */
 const RowDevice *capacity_restore_device(const Capacity *cap, guint index);
-/* The restored memory of a static partition, to be given to dc_device_add_static(); NULL: the
- * ledger knows none, or its contents are lost. Caller owns it. */
+/* The restored memory of a static partition, to be given to dc_device_add_static(); zeroed if its
+ * contents are lost. NULL: the ledger knows none. Caller owns it. */
 Backend *capacity_restore_take_static(Capacity *cap, const RowDevice *device, uint64_t static_dpa);
 
 /* Everything as rows, as a record that replaces all. Caller owns it. For a pool without commands

@@ -310,6 +310,11 @@ static inline const RowChange *row_record_at(const RowRecord *record, guint inde
 	return &g_array_index(record->changes, RowChange, index);
 }
 
+static inline RowChange *row_record_last(RowRecord *record)
+{
+	return &g_array_index(record->changes, RowChange, record->changes->len - 1);
+}
+
 #define UNTAGGED_FILE_NAME "softdcd-untagged"
 
 /* The stored descriptor of a memfd or hugetlb FILE as MemFile; checks that it is what the row

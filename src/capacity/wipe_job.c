@@ -5,7 +5,8 @@
 #include <errno.h>
 
 struct WipeJob {
-	Backend *mem; /* stays: it counts its jobs */
+	Backend *mem; /* stays: it counts its jobs; NULL = the pool has been given up */
+	GList link;   /* in the pool's jobs */
 	WipeKind kind;
 	MemFile *file;
 	bool replace;   /* WIPE_WHOLE: by a fresh file */
@@ -34,6 +35,8 @@ void wipe_job_start(Backend *mem, WipeKind kind, GArray *ranges, GQueue *parts)
 	WipeJob *job = g_new0(WipeJob, 1);
 
 	job->mem = mem;
+	job->link.data = job;
+	g_queue_push_tail_link(&mem->cap->jobs, &job->link);
 	job->kind = kind;
 	job->file = mem_file_ref(mem->file);
 	job->replace = mem_file_is_replaceable(mem->file);
@@ -92,16 +95,36 @@ void wipe_job_run(WipeJob *job)
 	}
 }
 
-void wipe_job_finish(WipeJob *job)
+static void job_free(WipeJob *job)
 {
-	Capacity *cap = job->mem->cap;
-
-	capacity_enter(cap);
 	g_clear_pointer(&job->file, mem_file_unref);
-	job->mem->n_jobs--;
-	memory_wipe_done(job->mem, job->kind, &job->parts, g_steal_pointer(&job->fresh),
-			 job->result);
+	g_clear_pointer(&job->fresh, mem_file_unref);
 	g_clear_pointer(&job->ranges, g_array_unref);
 	g_free(job);
+}
+
+void wipe_job_finish(WipeJob *job)
+{
+	Backend *mem = job->mem;
+	Capacity *cap;
+
+	if (!mem) {
+		job_free(job);
+		return;
+	}
+	cap = mem->cap;
+	capacity_enter(cap);
+	g_queue_unlink(&cap->jobs, &job->link);
+	g_clear_pointer(&job->file, mem_file_unref);
+	mem->n_jobs--;
+	memory_wipe_done(mem, job->kind, &job->parts, g_steal_pointer(&job->fresh), job->result);
+	job_free(job);
 	capacity_leave(cap);
+}
+
+/* Their extents go with the pool. */
+void wipe_jobs_orphan(Capacity *cap)
+{
+	while (cap->jobs.head)
+		((WipeJob *)g_queue_pop_head_link(&cap->jobs)->data)->mem = NULL;
 }

@@ -50,6 +50,7 @@ typedef struct Pending {
 	GArray *items; /* DcMap (file referenced), uint64_t or DcMapPart */
 	WipeJob *job;
 	bool fails; /* wipe: finish without running */
+	RowRecord *record;
 } Pending;
 
 typedef struct LogRecord {
@@ -86,7 +87,8 @@ typedef struct Model {
 	Backend *backends[N_BACKENDS];
 	/* How the world behaves: out of 100 */
 	int answer_now, fail, wipe_fail, journal_fail;
-	uint64_t n_notices[NOTICE_FORCED + 1];
+	uint64_t failed_epoch; /* of the journal */
+	uint64_t n_notices[NOTICE_N_TYPES];
 	uint64_t n_rc[CXL_RC_ABORT_NOT_SUPPORTED + 1];
 } Model;
 
@@ -264,6 +266,7 @@ static void pending_free(gpointer data)
 			mem_file_unref(g_array_index(pending->items, DcMap, i).file);
 	if (pending->items)
 		g_array_unref(pending->items);
+	g_clear_pointer(&pending->record, row_record_unref);
 	g_free(pending);
 }
 
@@ -305,8 +308,11 @@ static void model_perform(Model *model, Pending *pending)
 		wipe_job_finish(pending->job);
 		return;
 	case PENDING_JOURNAL:
-		capacity_journal_done(model->cap, pending->req,
-				      !model_chance(model, model->journal_fail));
+		ok = pending->record->epoch > model->failed_epoch &&
+		     !model_chance(model, model->journal_fail);
+		if (!ok)
+			model->failed_epoch = MAX(model->failed_epoch, pending->record->epoch);
+		capacity_journal_done(model->cap, pending->req, ok);
 		return;
 	}
 	dc_device_effect_done(device->dc, pending->req, ok);
@@ -327,24 +333,30 @@ static void model_submit(Model *model, Pending *pending)
 	}
 }
 
+static bool is_same_line(const Pending *a, const Pending *b)
+{
+	if (a->kind == PENDING_JOURNAL || b->kind == PENDING_JOURNAL)
+		return a->kind == b->kind;
+	return a->kind <= PENDING_DROP && b->kind <= PENDING_DROP && a->device == b->device;
+}
+
 /*
  * Messages of one link are handled in order: what a host was asked first it has done before what it
- * is asked later. Others in any order.
+ * is asked later. So are records of the journal. Others in any order.
  */
 static bool model_answer(Model *model, guint index)
 {
 	Pending *pending = model->pending->pdata[index];
 
-	if (pending->kind <= PENDING_DROP)
-		for (guint i = 0; i < index; i++) {
-			Pending *other = model->pending->pdata[i];
+	for (guint i = 0; i < index; i++) {
+		Pending *other = model->pending->pdata[i];
 
-			if (other->kind <= PENDING_DROP && other->device == pending->device) {
-				pending = other;
-				index = i;
-				break;
-			}
+		if (is_same_line(other, pending)) {
+			pending = other;
+			index = i;
+			break;
 		}
+	}
 	g_ptr_array_steal_index(model->pending, index);
 	model_perform(model, pending);
 	pending_free(pending);
@@ -365,19 +377,20 @@ static Pending *model_pending(ModelDevice *device, PendingKind kind, uint64_t re
 }
 
 /* In order behind what waits already, or at once if nothing does. */
-static void model_submit_effect(ModelDevice *device, Pending *pending)
+static void model_submit_in_line(Model *model, Pending *pending)
 {
-	Model *model = device->model;
-
 	for (guint i = 0; i < model->pending->len; i++) {
-		const Pending *other = model->pending->pdata[i];
-
-		if (other->kind <= PENDING_DROP && other->device == device->index) {
+		if (is_same_line(model->pending->pdata[i], pending)) {
 			g_ptr_array_add(model->pending, pending);
 			return;
 		}
 	}
 	model_submit(model, pending);
+}
+
+static void model_submit_effect(ModelDevice *device, Pending *pending)
+{
+	model_submit_in_line(device->model, pending);
 }
 
 static void op_prepare(void *opaque, uint64_t req, const DcMap *maps, size_t n)
@@ -509,16 +522,15 @@ static void op_wipe(void *opaque, WipeJob *job)
 	model_submit(model, pending);
 }
 
-static void op_journal(void *opaque, uint64_t req, const CapacityJournal *record)
+static void op_journal(void *opaque, uint64_t req, RowRecord *record)
 {
 	Model *model = opaque;
 	Pending *pending = g_new0(Pending, 1);
 
-	for (size_t i = 0; i < record->n_extents; i++)
-		g_assert_cmpuint(record->extents[i].len, >, 0);
 	pending->kind = PENDING_JOURNAL;
 	pending->req = req;
-	model_submit(model, pending);
+	pending->record = row_record_ref(record);
+	model_submit_in_line(model, pending);
 }
 
 static void op_notify(void *opaque, const CapacityNotice *notice)

@@ -59,10 +59,10 @@ struct Fixture {
 	Fake dev[N_DEVICES];
 	bool hold_wipes;
 	GPtrArray *wipes; /* WipeJob */
-	Behaviour journal[JOURNAL_DIRTY + 1];
-	GArray *journal_held;  /* uint64_t */
-	GArray *journal_types; /* CapacityJournalType of every record */
-	unsigned n_notices[NOTICE_FORCED + 1];
+	Behaviour journal[ROW_N_REASONS];
+	GArray *journal_held;    /* uint64_t */
+	GArray *journal_reasons; /* RowReason of every record */
+	unsigned n_notices[NOTICE_N_TYPES];
 	uint64_t serial; /* of the last host */
 };
 
@@ -313,15 +313,15 @@ static bool fix_finish_wipe(Fixture *fix, bool run)
 	return true;
 }
 
-static void op_journal(void *opaque, uint64_t req, const CapacityJournal *record)
+static void op_journal(void *opaque, uint64_t req, RowRecord *record)
 {
 	Fixture *fix = opaque;
 
-	g_array_append_val(fix->journal_types, record->type);
-	if (fix->journal[record->type] == HOLD)
+	g_array_append_val(fix->journal_reasons, record->reason);
+	if (fix->journal[record->reason] == HOLD)
 		g_array_append_val(fix->journal_held, req);
 	else
-		capacity_journal_done(fix->cap, req, fix->journal[record->type] == ANSWER);
+		capacity_journal_done(fix->cap, req, fix->journal[record->reason] == ANSWER);
 }
 
 static void fix_answer_journal(Fixture *fix, bool ok)
@@ -409,7 +409,7 @@ static Fixture *fix_new(const FixtureConfig *config)
 	fix->cap = capacity_new(&ops, fix);
 	fix->wipes = g_ptr_array_new();
 	fix->journal_held = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	fix->journal_types = g_array_new(FALSE, FALSE, sizeof(CapacityJournalType));
+	fix->journal_reasons = g_array_new(FALSE, FALSE, sizeof(RowReason));
 	for (unsigned i = 0; i < N_DEVICES; i++) {
 		DcDeviceConfig device = {
 			.name = names[i],
@@ -447,6 +447,8 @@ static void fix_free(Fixture *fix)
 	memset(fix->journal, 0, sizeof(fix->journal));
 	while (fix->journal_held->len > 0)
 		fix_answer_journal(fix, true);
+	fix_advance(fix, 2 * G_USEC_PER_SEC);
+	g_assert_false(capacity_is_behind(fix->cap));
 	for (unsigned i = 0; i < N_DEVICES; i++) {
 		Fake *fake = &fix->dev[i];
 
@@ -481,7 +483,7 @@ static void fix_free(Fixture *fix)
 	capacity_free(fix->cap);
 	g_ptr_array_unref(fix->wipes);
 	g_array_unref(fix->journal_held);
-	g_array_unref(fix->journal_types);
+	g_array_unref(fix->journal_reasons);
 	g_free(fix);
 }
 

@@ -99,7 +99,7 @@ static void test_forced_and_refused(void)
 
 	fix_accept_blocks(fix, 0, NORMAL, 0, 0, 2);
 	fake_clear_log(fake);
-	fix->journal[JOURNAL_RELEASE] = HOLD;
+	fix->journal[ROW_REASON_RELEASE] = HOLD;
 	force(fix, 2);
 	g_assert_cmpuint(fake->events->len, ==, 0);
 	fix_answer_journal(fix, false);

@@ -202,20 +202,20 @@ static void test_journal(void)
 
 	fix_accept_blocks(fix, 0, NORMAL, 0, 0, 2);
 	before = fix_snapshot(fix);
-	fix->journal[JOURNAL_RELEASE] = REFUSE;
+	fix->journal[ROW_REASON_RELEASE] = REFUSE;
 	g_assert_cmpint(fix_release(fix, 0, &range, 1), ==, CXL_RC_INTERNAL_ERROR);
 	fix_assert_unchanged(fix, before);
-	fix->journal[JOURNAL_RELEASE] = HOLD;
+	fix->journal[ROW_REASON_RELEASE] = HOLD;
 	dc_device_release_response(dev, &range, 1, false, on_answer, &answer);
 	fix_advance(fix, G_USEC_PER_SEC);
 	g_assert_cmpint(answer.rc, ==, CXL_RC_INTERNAL_ERROR);
 	fix_assert_unchanged(fix, before);
 	g_assert_cmpint(fix_release(fix, 0, &range, 1), ==, CXL_RC_RETRY_REQUIRED);
-	fix->journal[JOURNAL_RELEASE] = ANSWER;
+	fix->journal[ROW_REASON_RELEASE] = ANSWER;
 	fix_answer_journal(fix, true);
 	g_assert_cmpint(
-		g_array_index(fix->journal_types, CapacityJournalType, fix->journal_types->len - 1),
-		==, JOURNAL_ACCEPT);
+		g_array_index(fix->journal_reasons, RowReason, fix->journal_reasons->len - 1), ==,
+		ROW_REASON_UNDO);
 	fix_assert_unchanged(fix, before);
 	g_assert_cmpint(fix_release(fix, 0, &range, 1), ==, CXL_RC_SUCCESS);
 	fix_free(fix);
@@ -466,7 +466,7 @@ static void test_forced_journal(void)
 
 	fix_backend(fix, "b", 1, 2 * BLOCK, NULL);
 	fix_accept_blocks(fix, 0, NORMAL, 1, 0, 2);
-	fix->journal[JOURNAL_RELEASE] = REFUSE;
+	fix->journal[ROW_REASON_RELEASE] = REFUSE;
 	id = force(fix, 1);
 	g_assert_true(dc_device_release_info(fix->dev[0].dc, id, &info));
 	g_assert_cmpint(info.state, ==, RELEASE_FAILED);

@@ -248,7 +248,7 @@ static void set_failure(Fixture *fix, FailAt step, Behaviour how, size_t positio
 	else if (step == FAIL_EXPOSE)
 		fake->expose = how;
 	else
-		fix->journal[step == FAIL_DIRTY ? JOURNAL_DIRTY : JOURNAL_ACCEPT] = how;
+		fix->journal[step == FAIL_DIRTY ? ROW_REASON_DIRTY : ROW_REASON_ACCEPT] = how;
 }
 
 static void accept_all(Fixture *fix, Answer *answer)
@@ -263,11 +263,10 @@ static void assert_journal_taken_back(Fixture *fix)
 {
 	int balance = 0;
 
-	for (guint i = 0; i < fix->journal_types->len; i++) {
-		CapacityJournalType type = g_array_index(fix->journal_types, CapacityJournalType,
-							 i);
+	for (guint i = 0; i < fix->journal_reasons->len; i++) {
+		RowReason reason = g_array_index(fix->journal_reasons, RowReason, i);
 
-		balance += type == JOURNAL_ACCEPT ? 1 : type == JOURNAL_RELEASE ? -1 : 0;
+		balance += reason == ROW_REASON_ACCEPT ? 1 : reason == ROW_REASON_UNDO ? -1 : 0;
 	}
 	g_assert_cmpint(balance, ==, 0);
 }
