@@ -147,7 +147,7 @@ static void add_option(const CliParam *option, void *opaque)
 	Line *line = opaque;
 	g_autofree char *word = g_strconcat("--", option->name, NULL);
 
-	if (!is_used_up(line, option))
+	if (!option->hidden && !is_used_up(line, option))
 		add_if_fits(line, "", word);
 }
 

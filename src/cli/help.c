@@ -113,6 +113,8 @@ static GPtrArray *usage_words(const CliVerb *verb)
 		g_autofree char *usage = option_usage(option);
 		const char *dots = option->repeatable ? "..." : "";
 
+		if (option->hidden)
+			continue;
 		if (!option->one_of) {
 			g_ptr_array_add(words, option->required
 						       ? g_strconcat(usage, dots, NULL)
@@ -162,7 +164,18 @@ static void put_option(const CliParam *option, void *opaque)
 					? g_strdup_printf("  -%c, %s", option->short_name, usage)
 					: g_strdup_printf("      %s", usage);
 
+	if (option->hidden)
+		return;
 	put_row(opaque, left, description);
+}
+
+static void put_example(GString *text, const CliExample *example)
+{
+	Lines lines = { .text = text, .indent = 6, .column = 6 };
+
+	g_string_append_printf(text, "  softdcd %s\n      ", example->command);
+	put_words(&lines, example->what);
+	g_string_append_c(text, '\n');
 }
 
 static void put_exits(GString *text, const CliVerb *verb)
@@ -209,8 +222,7 @@ char *cli_verb_help(const CliVerb *verb)
 	if (verb->examples && verb->examples->command)
 		g_string_append(text, "\nExamples:\n");
 	for (const CliExample *example = verb->examples; example && example->command; example++)
-		g_string_append_printf(text, "  softdcd %s\n      %s\n", example->command,
-				       example->what);
+		put_example(text, example);
 	put_exits(text, verb);
 	return g_string_free(text, FALSE);
 }

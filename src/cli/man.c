@@ -190,7 +190,8 @@ static void put_option(const CliParam *option, void *opaque)
 	g_autofree char *term = g_strconcat(short_term, "--", option->name, *meta ? " " : "", meta,
 					    NULL);
 
-	put_item(page, term, true, description);
+	if (!option->hidden)
+		put_item(page, term, true, description);
 }
 
 static void put_exits(GString *page, unsigned exits)

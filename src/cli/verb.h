@@ -46,6 +46,7 @@ typedef struct CliParam {
 	unsigned one_of;           /* options with the same number: exactly one must be given */
 	bool required;
 	bool repeatable;
+	bool hidden; /* option: not in help, man pages or completion */
 	CliSource source;
 	const char *help; /* no capital, no full stop */
 } CliParam;
