@@ -17,6 +17,7 @@ extern const CliVerb verb_doctor;
 extern const CliVerb verb_documents;
 extern const CliVerb verb_events;
 extern const CliVerb verb_help;
+extern const CliVerb verb_host;
 extern const CliVerb verb_inject_dram;
 extern const CliVerb verb_inject_general_media;
 extern const CliVerb verb_inject_memory_module;
@@ -24,6 +25,7 @@ extern const CliVerb verb_list;
 extern const CliVerb verb_offer;
 extern const CliVerb verb_qmp;
 extern const CliVerb verb_release;
+extern const CliVerb verb_serve;
 extern const CliVerb verb_wait;
 extern const CliVerb verb_withdraw;
 

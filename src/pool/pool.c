@@ -11,6 +11,17 @@ static uint64_t now_us(void *opaque)
 	return (uint64_t)g_get_monotonic_time();
 }
 
+static uint64_t wall_us(void *opaque)
+{
+	return (uint64_t)g_get_real_time();
+}
+
+static void pass_step(Pool *pool, PoolStep step)
+{
+	if (pool->config.step)
+		pool->config.step(step, pool->config.opaque);
+}
+
 /* ---- timer: one source for every deadline in the pool ---- */
 
 void pool_update_timer(Pool *pool)
@@ -82,7 +93,9 @@ static void wipe_run(gpointer data, gpointer user_data)
 
 	if (pool->config.wipe_delay_us)
 		g_usleep(pool->config.wipe_delay_us);
+	pass_step(pool, POOL_STEP_WIPING);
 	wipe_job_run(wipe->job);
+	pass_step(pool, POOL_STEP_WIPED);
 	source = g_idle_source_new();
 	g_source_set_priority(source, G_PRIORITY_DEFAULT);
 	g_source_set_callback(source, wipe_finish, wipe, NULL);
@@ -95,6 +108,7 @@ static void wipe_start(void *opaque, WipeJob *job)
 	Pool *pool = opaque;
 	PoolWipe *wipe = g_new(PoolWipe, 1);
 
+	pass_step(pool, POOL_STEP_REVOKED);
 	*wipe = (PoolWipe){ .pool = pool, .job = job };
 	pool->n_wipes++;
 	g_thread_pool_push(pool->wipers, wipe, NULL);
@@ -106,6 +120,57 @@ static void notify(void *opaque, const CapacityNotice *notice)
 
 	if (pool->config.notice)
 		pool->config.notice(notice, pool->config.notice_data);
+	if (notice->type == NOTICE_ACCEPTED)
+		pass_step(pool, POOL_STEP_EXPOSED);
+}
+
+/* ---- journal ---- */
+
+/* The ledger answers in order, so the numbers need not travel. */
+static void journal_kept(void *opaque, bool ok, const char *why)
+{
+	Pool *pool = opaque;
+	uint64_t *req = g_queue_pop_head(&pool->journal_reqs);
+	uint64_t number = *req;
+
+	g_free(req);
+	if (!ok && pool->config.journal_failed)
+		pool->config.journal_failed(why, pool->config.opaque);
+	/* At the end of the pool its core goes as if killed: it is not told any more. */
+	if (!pool->stopped)
+		capacity_journal_done(pool->capacity, number, ok);
+}
+
+static void journal(void *opaque, uint64_t req, RowRecord *record)
+{
+	Pool *pool = opaque;
+
+	if (pool->stopped)
+		return;
+	g_queue_push_tail(&pool->journal_reqs, g_memdup2(&req, sizeof(req)));
+	ledger_submit(pool->ledger, record, journal_kept, pool);
+}
+
+void pool_set_ledger(Pool *pool, Ledger *ledger)
+{
+	pool->ledger = ledger;
+}
+
+GMainContext *pool_peek_context(Pool *pool)
+{
+	return pool->context;
+}
+
+/* ---- hosts ---- */
+
+void pool_tell_host(PoolDevice *device, bool connected)
+{
+	Pool *pool = device->pool;
+	PoolHostEvent event = { .device = device->name, .connected = connected };
+
+	if (pool->config.host_event && !pool->stopped && device->dc &&
+	    pool_host_of(pool, device->dc, &event.host))
+		pool->config.host_event(&event, pool->config.opaque);
 }
 
 /* ---- thread ---- */
@@ -148,7 +213,9 @@ Pool *pool_new(const PoolConfig *config)
 {
 	const CapacityOps ops = {
 		.now_us = now_us,
+		.wall_us = wall_us,
 		.wipe = wipe_start,
+		.journal = config->durable ? journal : NULL,
 		.notify = notify,
 		.deadline_changed = deadline_changed,
 		.faults = config->faults,
@@ -230,23 +297,25 @@ static bool remove_everything(Pool *pool)
 	return ok;
 }
 
-void pool_free(Pool *pool)
+/* Links first: nobody calls in any more. */
+void pool_stop(Pool *pool)
 {
-	bool is_empty;
-
-	if (!pool)
+	if (pool->stopped)
 		return;
 	g_main_loop_quit(pool->loop);
 	g_thread_join(pool->thread);
-	/* From here on this thread owns the state. Links first: nobody calls in any more. */
+	/* From here on this thread owns the state. */
+	pool->stopped = pool->config.durable;
 	g_main_context_push_thread_default(pool->context);
 	for (guint i = 0; i < pool->devices->len; i++)
 		pool_device_close(g_ptr_array_index(pool->devices, i));
-	take_everything_back(pool);
-	is_empty = remove_everything(pool);
-	g_thread_pool_free(pool->wipers, FALSE, TRUE);
-	g_source_destroy(pool->timer);
-	g_source_unref(pool->timer);
+	wait_for_wipes(pool);
+	g_main_context_pop_thread_default(pool->context);
+	pool->stopped = true;
+}
+
+static void free_state(Pool *pool, bool is_empty)
+{
 	/* What could not be taken back stays where it is: better a leak than a dangling pointer. */
 	if (is_empty)
 		capacity_free(pool->capacity);
@@ -254,6 +323,25 @@ void pool_free(Pool *pool)
 		pool_device_free(g_ptr_array_index(pool->devices, i));
 	g_ptr_array_unref(pool->devices);
 	g_hash_table_unref(pool->hosts);
+}
+
+void pool_free(Pool *pool)
+{
+	bool is_empty = true;
+
+	if (!pool)
+		return;
+	pool_stop(pool);
+	g_main_context_push_thread_default(pool->context);
+	if (!pool->config.durable) {
+		take_everything_back(pool);
+		is_empty = remove_everything(pool);
+	}
+	g_thread_pool_free(pool->wipers, FALSE, TRUE);
+	g_source_destroy(pool->timer);
+	g_source_unref(pool->timer);
+	free_state(pool, is_empty);
+	g_queue_clear_full(&pool->journal_reqs, g_free);
 	g_main_context_pop_thread_default(pool->context);
 	g_main_loop_unref(pool->loop);
 	g_main_context_unref(pool->context);

@@ -234,3 +234,85 @@ void pool_device_counters(Pool *pool, PoolDevice *device, CapacityCounters *ret)
 
 	pool_call(pool, run_device_counters, &call);
 }
+
+/* ---- for the daemon ---- */
+
+static void run_listen(Pool *pool, void *user_data)
+{
+	DeviceCall *call = user_data;
+
+	vfu_server_listen(call->device->vfu, call->vfu_fd);
+	mem_link_server_listen(call->device->link, call->mem_fd);
+}
+
+void pool_listen(Pool *pool, PoolDevice *device, int vfu_fd, int mem_fd)
+{
+	DeviceCall call = { .device = device, .vfu_fd = vfu_fd, .mem_fd = mem_fd };
+
+	pool_call(pool, run_listen, &call);
+}
+
+static void count_offer(const OfferInfo *info, void *opaque)
+{
+	++*(uint32_t *)opaque;
+}
+
+static void count_release(const ReleaseInfo *info, void *opaque)
+{
+	if (info->state < RELEASE_DONE)
+		++*(uint32_t *)opaque;
+}
+
+static void describe_host(const PoolDevice *device, PoolHostInfo *ret)
+{
+	const PoolHost *host = g_hash_table_lookup(device->pool->hosts, &device->host);
+
+	*ret = (PoolHostInfo){ .serial = device->host, .control_only = !device->had_link };
+	if (host) {
+		ret->pid = host->pid;
+		ret->uid = host->uid;
+	}
+}
+
+bool pool_host_of(Pool *pool, const DcDevice *dc, PoolHostInfo *ret)
+{
+	for (guint i = 0; i < pool->devices->len; i++) {
+		const PoolDevice *device = g_ptr_array_index(pool->devices, i);
+
+		if (device->dc == dc && device->host) {
+			describe_host(device, ret);
+			return true;
+		}
+	}
+	return false;
+}
+
+typedef struct StateCall {
+	PoolDevice *device;
+	PoolDeviceState *state;
+} StateCall;
+
+static void run_state(Pool *pool, void *user_data)
+{
+	StateCall *call = user_data;
+	PoolDevice *device = call->device;
+	PoolDeviceState *state = call->state;
+	uint32_t n_tags, n_tags_available;
+
+	*state = (PoolDeviceState){ .has_host = device->host != 0 };
+	describe_host(device, &state->host);
+	dc_device_counters(device->dc, &state->bytes);
+	dc_device_limits(device->dc, &state->extents_supported, &state->extents_available, &n_tags,
+			 &n_tags_available);
+	state->generation = dc_device_generation(device->dc);
+	state->extents = (uint32_t)dc_device_n_extents(device->dc);
+	dc_device_foreach_offer(device->dc, count_offer, &state->offers);
+	dc_device_foreach_release(device->dc, count_release, &state->releases);
+}
+
+void pool_device_state(Pool *pool, PoolDevice *device, PoolDeviceState *ret)
+{
+	StateCall call = { device, ret };
+
+	pool_call(pool, run_state, &call);
+}

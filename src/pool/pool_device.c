@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One device of the pool: joins capacity core, endpoint, vfio-user server and memory link. */
+#include "capacity/restore.h"
 #include "pool/pool_priv.h"
 #include "util/autofd.h"
-
-#include <errno.h>
-#include <linux/pci_regs.h>
-#include <string.h>
 
 /*
  * Design. Requests to the host side come from two places, the core (prepare, expose, revoke, drop)
@@ -160,7 +157,7 @@ static void endpoint_irq(void *opaque, unsigned vector)
 		vfu_server_irq(device->vfu, VFU_IRQ_MSIX, vector);
 }
 
-static void endpoint_decoder(void *opaque, uint64_t req, const HdmDecoder *decoder)
+void pool_device_ask_decoder(void *opaque, uint64_t req, const HdmDecoder *decoder)
 {
 	PoolDevice *device = opaque;
 	MemLinkDecoderState state = {
@@ -195,204 +192,30 @@ static void deadline_changed(void *opaque)
 		pool_update_timer(device->pool);
 }
 
+static void endpoint_state_changed(void *opaque)
+{
+	PoolDevice *device = opaque;
+
+	/* While it is being made there is nobody to see anything. */
+	if (device->endpoint)
+		pool_session_save(device);
+}
+
+static void endpoint_trace(void *opaque, const DeviceTrace *trace)
+{
+	PoolDevice *device = opaque;
+
+	if (device->trace)
+		device->trace(device->trace_data, trace);
+}
+
 static const DeviceOps endpoint_ops = {
 	.irq = endpoint_irq,
-	.decoder = endpoint_decoder,
+	.decoder = pool_device_ask_decoder,
 	.now_us = now_us,
 	.deadline_changed = deadline_changed,
-};
-
-/* ---- vfio-user ---- */
-
-static void vfu_region_info(void *opaque, unsigned index, VfuRegion *ret)
-{
-	PoolDevice *device = opaque;
-
-	*ret = (VfuRegion){ .fd = -1 };
-	if (index == VFU_REGION_CONFIG) {
-		ret->len = DEVICE_CONFIG_LEN;
-		ret->writable = true;
-	} else if (index <= PCI_STD_NUM_BARS - 1) {
-		ret->len = device_bar_len(device->endpoint, index);
-		ret->writable = true;
-	}
-	if (index == DEVICE_BAR_REGS && device_peek_payload_fd(device->endpoint) >= 0) {
-		uint64_t offset = device_payload_offset(device->endpoint);
-
-		ret->fd = device_peek_payload_fd(device->endpoint);
-		ret->n_sparse = 1;
-		ret->sparse[0].offset = offset;
-		ret->sparse[0].len = device_payload_len(device->endpoint);
-	}
-}
-
-static int vfu_region_read(void *opaque, unsigned index, uint64_t offset, void *buf, uint32_t count)
-{
-	PoolDevice *device = opaque;
-
-	if (index == VFU_REGION_CONFIG)
-		return device_config_read(device->endpoint, (uint32_t)offset, buf, count);
-	return device_bar_read(device->endpoint, index, offset, buf, count);
-}
-
-static int vfu_region_write(void *opaque, unsigned index, uint64_t offset, const void *buf,
-			    uint32_t count)
-{
-	PoolDevice *device = opaque;
-
-	if (index == VFU_REGION_CONFIG)
-		return device_config_write(device->endpoint, (uint32_t)offset, buf, count);
-	return device_bar_write(device->endpoint, index, offset, buf, count);
-}
-
-static uint32_t vfu_n_irqs(void *opaque, unsigned index)
-{
-	return index == VFU_IRQ_MSIX ? DEVICE_N_VECTORS : 0;
-}
-
-static void vfu_reset(void *opaque)
-{
-	PoolDevice *device = opaque;
-
-	device_reset(device->endpoint, DEVICE_RESET_CONVENTIONAL);
-}
-
-static void attach_core(PoolDevice *device, const DcHost *host, const DcHeldMap *held,
-			size_t n_held)
-{
-	if (device->attached)
-		dc_device_detach_host(device->dc);
-	device->attached = true;
-	dc_device_attach_host(device->dc, host, held, n_held);
-}
-
-static bool vfu_connected(void *opaque, const VfuPeer *peer)
-{
-	PoolDevice *device = opaque;
-	PoolHost *host = pool_host_get(device->pool, peer->pid, peer->uid);
-	/* Until a memory link says otherwise this host has none, like a stock VMM. */
-	DcHost dc_host = { .control_only = true, .max_maps = UINT32_MAX };
-
-	if (!host)
-		return false;
-	dc_host.serial = host->serial;
-	dc_host.same_uid = host->uid == geteuid();
-	device->host = host->serial;
-	device->had_link = false;
-	device_reset(device->endpoint, DEVICE_RESET_NEW_SESSION);
-	attach_core(device, &dc_host, NULL, 0);
-	return true;
-}
-
-static void vfu_disconnected(void *opaque)
-{
-	PoolDevice *device = opaque;
-
-	device->host = 0;
-	if (device->link)
-		mem_link_server_disconnect(device->link);
-	if (device->attached)
-		dc_device_detach_host(device->dc);
-	device->attached = false;
-}
-
-static const VfuServerOps vfu_ops = {
-	.region_info = vfu_region_info,
-	.region_read = vfu_region_read,
-	.region_write = vfu_region_write,
-	.n_irqs = vfu_n_irqs,
-	.reset = vfu_reset,
-	.connected = vfu_connected,
-	.disconnected = vfu_disconnected,
-};
-
-/* ---- memory link ---- */
-
-typedef struct DecoderResend {
-	PoolDevice *device;
-	uint32_t committed; /* bit n: decoder n was told */
-} DecoderResend;
-G_STATIC_ASSERT(DEVICE_N_DECODERS <= 32);
-
-/* Request 0 is nobody's: the registers say already what is told here. */
-static void resend_committed(const HdmDecoder *decoder, void *opaque)
-{
-	DecoderResend *resend = opaque;
-
-	resend->committed |= UINT32_C(1) << decoder->index;
-	endpoint_decoder(resend->device, 0, decoder);
-}
-
-/* A host that comes back may have missed commits, and decoders that were taken back. */
-static void resend_decoders(PoolDevice *device)
-{
-	DecoderResend resend = { .device = device };
-
-	device_foreach_decoder(device->endpoint, resend_committed, &resend);
-	for (unsigned i = 0; i < DEVICE_N_DECODERS; i++) {
-		HdmDecoder decoder = { .index = i };
-
-		if (!(resend.committed & UINT32_C(1) << i))
-			endpoint_decoder(device, 0, &decoder);
-	}
-}
-
-static bool link_hello(void *opaque, const MemLinkHello *hello, const MemLinkPeer *peer)
-{
-	PoolDevice *device = opaque;
-	PoolHost *host = pool_host_find(device->pool, peer->pid);
-	g_autofree DcHeldMap *held = NULL;
-	DcHost dc_host = { .max_maps = hello->max_maps };
-
-	/* Only the process that drives the registers may hold the memory. Others are not even kept
-	 * in mind: each would cost a descriptor for as long as it lives. */
-	if (!host || host->serial != device->host)
-		return false;
-	held = g_new(DcHeldMap, hello->n_held);
-	for (uint32_t i = 0; i < hello->n_held; i++) {
-		held[i] = (DcHeldMap){
-			.map_id = le64_get(hello->held[i].map_id),
-			.dpa = le64_get(hello->held[i].dpa),
-			.len = le64_get(hello->held[i].len),
-			.incarnation = le64_get(hello->held[i].incarnation),
-		};
-	}
-	dc_host.serial = host->serial;
-	dc_host.same_uid = host->uid == geteuid();
-	dc_host.new_session = !device->has_session ||
-			      memcmp(device->session, hello->session, sizeof(device->session)) != 0;
-	memcpy(device->session, hello->session, sizeof(device->session));
-	device->has_session = true;
-	device->had_link = true;
-	resend_decoders(device);
-	attach_core(device, &dc_host, held, hello->n_held);
-	return true;
-}
-
-static void link_done(void *opaque, uint64_t req, bool ok)
-{
-	PoolDevice *device = opaque;
-
-	if (req & 1)
-		device_decoder_done(device->endpoint, req >> 1, ok);
-	else if (device->dc)
-		dc_device_effect_done(device->dc, req >> 1, ok);
-}
-
-static void link_closed(void *opaque)
-{
-	PoolDevice *device = opaque;
-
-	/* The process may still hold its mappings; its registers still work. */
-	if (device->attached)
-		dc_device_detach_host(device->dc);
-	device->attached = false;
-}
-
-static const MemLinkServerOps link_ops = {
-	.hello = link_hello,
-	.done = link_done,
-	.closed = link_closed,
+	.trace = endpoint_trace,
+	.state_changed = endpoint_state_changed,
 };
 
 /* ---- life ---- */
@@ -413,11 +236,12 @@ static bool open_static(PoolDevice *device, const PoolDeviceConfig *config, GErr
 		.path = config->pmem_path,
 	};
 
-	if (config->ram_len)
+	/* A restored device has them already, unless their contents are lost. */
+	if (config->ram_len && !device->ram)
 		device->ram = backend_new(&ram, error);
 	if (config->ram_len && !device->ram)
 		return false;
-	if (config->pmem_len)
+	if (config->pmem_len && !device->pmem)
 		device->pmem = backend_new(&pmem, error);
 	return !config->pmem_len || device->pmem;
 }
@@ -468,11 +292,17 @@ PoolDevice *pool_device_new(Pool *pool, const PoolDeviceConfig *config, GError *
 		.max_extents = config->max_extents,
 		.max_chain = config->max_chain,
 		.hold_off = config->hold_off,
+		.pool_config = config->settings,
 	};
 	PoolDevice *device = g_new0(PoolDevice, 1);
 
 	device->pool = pool;
 	device->name = g_strdup(config->name);
+	if (config->row && config->ram_len)
+		device->ram = capacity_restore_take_static(pool->capacity, config->row, 0);
+	if (config->row && config->pmem_len)
+		device->pmem = capacity_restore_take_static(pool->capacity, config->row,
+							    config->ram_len);
 	device->dc = capacity_add_device(pool->capacity, &dc, &dc_ops, device, error);
 	if (device->dc)
 		return device;
@@ -482,15 +312,19 @@ PoolDevice *pool_device_new(Pool *pool, const PoolDeviceConfig *config, GError *
 
 bool pool_device_open(PoolDevice *device, const PoolDeviceConfig *config, GError **error)
 {
-	return open_static(device, config, error) && open_lsa(device, config, error);
+	return open_static(device, config, error) && open_lsa(device, config, error) &&
+	       pool_session_open(device, config->session_path, error);
 }
 
 bool pool_device_start(PoolDevice *device, const PoolDeviceConfig *config, GError **error)
 {
 	if (!add_static(device, config, error) || !add_endpoint(device, config, error))
 		return false;
-	device->vfu = vfu_server_new(device->pool->context, &vfu_ops, device);
-	device->link = mem_link_server_new(device->pool->context, &link_ops, device);
+	/* What stands in the file of a device that is new was another one's. */
+	if (!config->row)
+		pool_session_clear(device);
+	device->vfu = vfu_server_new(device->pool->context, &pool_vfu_ops, device);
+	device->link = mem_link_server_new(device->pool->context, &pool_link_ops, device);
 	return true;
 }
 
@@ -501,12 +335,15 @@ bool pool_device_remove(PoolDevice *device, GError **error)
 	/* Its connections end after it: what they would tell it nobody wants to know. */
 	device->dc = NULL;
 	device->attached = false;
+	pool_session_remove(device);
 	pool_device_close(device);
 	return true;
 }
 
 void pool_device_close(PoolDevice *device)
 {
+	/* First: the session does not end with us. */
+	pool_session_close(device);
 	g_clear_pointer(&device->vfu, vfu_server_free);
 	g_clear_pointer(&device->link, mem_link_server_free);
 	g_clear_pointer(&device->endpoint, device_free);

@@ -2,30 +2,9 @@
 /* Processes at the other end of devices: told apart by pid and start time, watched by pidfd. */
 #include "pool/pool_priv.h"
 
-#include <stdio.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
+#include <fcntl.h>
 #include <glib-unix.h>
-
-/* Field 22 of /proc/PID/stat; 0 if the process is not there. */
-static uint64_t process_start_time(pid_t pid)
-{
-	g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
-	g_autofree char *text = NULL;
-	g_auto(GStrv) fields = NULL;
-	const char *rest;
-
-	if (!g_file_get_contents(path, &text, NULL, NULL))
-		return 0;
-	/* The second field is the program's name in parentheses and may hold anything. */
-	rest = strrchr(text, ')');
-	if (!rest)
-		return 0;
-	fields = g_strsplit(rest + 1, " ", 0);
-	/* rest begins with a space, so fields[1] is field 3 of the file. */
-	return g_strv_length(fields) > 20 ? g_ascii_strtoull(fields[20], NULL, 10) : 0;
-}
+#include <unistd.h>
 
 static gboolean host_ended(gint fd, GIOCondition condition, gpointer user_data)
 {
@@ -34,6 +13,7 @@ static gboolean host_ended(gint fd, GIOCondition condition, gpointer user_data)
 	uint64_t serial = host->serial;
 
 	g_hash_table_remove(pool->hosts, &host->serial);
+	pool_sessions_host_gone(pool, serial);
 	capacity_host_gone(pool->capacity, serial);
 	return G_SOURCE_REMOVE;
 }
@@ -54,43 +34,61 @@ static PoolHost *find_host(Pool *pool, pid_t pid, uint64_t start_time)
 	return NULL;
 }
 
-PoolHost *pool_host_find(Pool *pool, pid_t pid)
+PoolHost *pool_host_find(Pool *pool, const SocketPeer *peer)
 {
-	uint64_t start_time = process_start_time(pid);
-
-	return start_time ? find_host(pool, pid, start_time) : NULL;
+	return peer->pidfd >= 0 ? find_host(pool, peer->pid, peer->start_time) : NULL;
 }
 
-PoolHost *pool_host_get(Pool *pool, pid_t pid, uid_t uid)
+/* Watches a process, whose serial is known and whose pidfd is handed over, from now on. */
+static PoolHost *host_add(Pool *pool, const PoolHost *values)
 {
-	uint64_t start_time = process_start_time(pid);
-	PoolHost *host = start_time ? find_host(pool, pid, start_time) : NULL;
-	int pidfd;
+	PoolHost *host = g_memdup2(values, sizeof(*values));
 
-	if (host || !start_time)
-		return host;
-	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (pidfd < 0)
-		return NULL;
-	/* Between reading the start time and pidfd_open the pid may have passed to another process.
-	 */
-	if (process_start_time(pid) != start_time) {
-		close(pidfd);
-		return NULL;
-	}
-
-	host = g_new0(PoolHost, 1);
 	host->pool = pool;
-	host->serial = ++pool->last_serial;
-	host->pid = pid;
-	host->start_time = start_time;
-	host->uid = uid;
-	host->pidfd = pidfd;
-	host->watch = g_unix_fd_source_new(pidfd, G_IO_IN);
+	pool->last_serial = MAX(pool->last_serial, host->serial);
+	host->watch = g_unix_fd_source_new(host->pidfd, G_IO_IN);
 	g_source_set_callback(host->watch, G_SOURCE_FUNC(host_ended), host, NULL);
 	g_source_attach(host->watch, pool->context);
 	g_hash_table_insert(pool->hosts, &host->serial, host);
 	return host;
+}
+
+PoolHost *pool_host_get(Pool *pool, const SocketPeer *peer)
+{
+	PoolHost *host = pool_host_find(pool, peer);
+	PoolHost values = { .pid = peer->pid, .start_time = peer->start_time, .uid = peer->uid };
+
+	if (host || peer->pidfd < 0)
+		return host;
+	values.pidfd = fcntl(peer->pidfd, F_DUPFD_CLOEXEC, 3);
+	if (values.pidfd < 0)
+		return NULL;
+	values.serial = pool->last_serial + 1;
+	return host_add(pool, &values);
+}
+
+PoolHost *pool_host_restore(Pool *pool, const RowHost *row)
+{
+	PoolHost values = {
+		.serial = row->serial,
+		.pid = (pid_t)row->pid,
+		.start_time = row->start_time,
+		.uid = row->uid,
+	};
+	PoolHost *host = g_hash_table_lookup(pool->hosts, &row->serial);
+
+	if (host)
+		return host->pid == values.pid && host->start_time == values.start_time ? host
+											: NULL;
+	if (row->serial == 0 || row->pid <= 0 || row->pid > G_MAXINT)
+		return NULL;
+	values.pidfd = socket_peer_open(values.pid, row->start_time);
+	return values.pidfd >= 0 ? host_add(pool, &values) : NULL;
+}
+
+PoolHost *pool_host_by_serial(Pool *pool, uint64_t serial)
+{
+	return g_hash_table_lookup(pool->hosts, &serial);
 }
 
 void pool_host_free(PoolHost *host)
