@@ -187,8 +187,7 @@ static bool parse_instant(const char *text, int64_t *ret_us)
 	g_autoptr(GDateTime) time = NULL;
 
 	for (size_t i = 0; shape[i]; i++) {
-		if (shape[i] == 'd' ? !g_ascii_isdigit(text[i])
-				    : g_ascii_toupper(text[i]) != shape[i])
+		if (shape[i] == 'd' ? !g_ascii_isdigit(text[i]) : text[i] != shape[i])
 			return false;
 	}
 	time = g_date_time_new_from_iso8601(text, NULL);

@@ -250,13 +250,16 @@ static bool open_files(Ledger *ledger, const char *path, GError **error)
 	if (!ledger->rows)
 		return ledger_fail_damaged(error, path, "%s", sqlite3_errmsg(ledger->file->db));
 	sqlite3_wal_hook(ledger->file->db, note_wal_pages, ledger);
-	return ledger_find_stored(ledger, error) &&
+	ledger->loaded = row_record_new(ROW_REASON_REPLACE);
+	return ledger_rows_load(ledger->rows, path, ledger->loaded, error) &&
+	       ledger_file_accept(ledger->file, error) &&
 	       limit_len(ledger, ledger->options.max_len, error) && open_audit(ledger, path, error);
 }
 
 static void ledger_free(Ledger *ledger)
 {
 	audit_writer_free(ledger->audit);
+	g_clear_pointer(&ledger->loaded, row_record_unref);
 	ledger_rows_free(ledger->rows);
 	ledger_file_close(ledger->file);
 	g_hash_table_unref(ledger->stored);
@@ -284,6 +287,7 @@ Ledger *ledger_open(const char *path, const LedgerOptions *options, GError **err
 		ledger_free(ledger);
 		return NULL;
 	}
+	ledger_find_stored(ledger);
 	ledger->thread = g_thread_new("ledger", run_thread, ledger);
 	return ledger;
 }
@@ -318,17 +322,22 @@ static void load_rows(Ledger *ledger, void *opaque)
 {
 	Load *load = opaque;
 
+	load->record = g_steal_pointer(&ledger->loaded);
+	load->ok = load->record != NULL;
+	if (load->ok)
+		return;
+	load->record = row_record_new(ROW_REASON_REPLACE);
 	load->ok = ledger_rows_load(ledger->rows, ledger->file->path, load->record, &load->error);
 }
 
 RowRecord *ledger_load(Ledger *ledger, GError **error)
 {
-	g_autoptr(RowRecord) record = row_record_new(ROW_REASON_REPLACE);
-	Load load = { .record = record };
+	Load load = { .record = NULL };
 
 	call_and_wait(ledger, load_rows, &load);
 	if (load.ok)
-		return g_steal_pointer(&record);
+		return load.record;
+	row_record_unref(load.record);
 	g_propagate_error(error, load.error);
 	return NULL;
 }

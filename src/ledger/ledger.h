@@ -71,7 +71,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Ledger, ledger_close)
 bool ledger_is_new(const Ledger *ledger);
 
 /* All rows, as upserts in the order of their kinds and keys; FILE rows without their files.
- * Blocks. Fails if a row is not what was written. Caller owns the record. */
+ * Blocks. Caller owns the record. Right after opening it is the one that was checked then. */
 RowRecord *ledger_load(Ledger *ledger, GError **error);
 
 /* WHY is NULL or what to tell the operator, valid during the call. */

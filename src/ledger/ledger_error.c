@@ -66,6 +66,7 @@ bool ledger_fail_sqlite(GError **error, const char *path, const char *verb, sqli
 
 	switch (rc & 0xff) {
 	case SQLITE_CORRUPT:
+	case SQLITE_ERROR: /* our statements are right: then its tables are not */
 		return ledger_fail_damaged(error, path, "%s", text);
 	case SQLITE_NOTADB:
 		g_set_error(error, LEDGER_ERROR, LEDGER_ERROR_DAMAGED,

@@ -201,8 +201,14 @@ static bool check_contents(LedgerFile *file, GError **error)
 	if (!query(file, "PRAGMA quick_check(1)", NULL, &text, error))
 		return false;
 	if (g_strcmp0(text, "ok") != 0)
-		return ledger_fail_damaged(error, file->path, "%s", text ? text : "check failed");
+		return ledger_fail_damaged(error, file->path, "%s",
+					   text ? g_strdelimit(text, "\n", ' ') : "check failed");
 	if (!query(file, "PRAGMA foreign_key_check", NULL, &table, error))
+		return false;
+	if (!table && !query(file,
+			     "SELECT 'extent' FROM extent"
+			     " WHERE offer NOT IN (SELECT id FROM offer) LIMIT 1",
+			     NULL, &table, error))
 		return false;
 	if (table)
 		return ledger_fail_damaged(error, file->path,
@@ -285,16 +291,14 @@ bool ledger_file_commit(LedgerFile *file, GError **error)
 	return true;
 }
 
+/* Also of an up to date ledger: then it is only the first write. */
 static bool upgrade(LedgerFile *file, int from, GError **error)
 {
 	if (!ledger_file_begin(file, error))
 		return false;
-	if (ledger_schema_upgrade(file->db, from) != SQLITE_OK) {
-		ledger_fail_sqlite(error, file->path, "upgrade", file->db);
-		ledger_file_rollback(file);
-		return false;
-	}
-	return ledger_file_commit(file, error);
+	if (ledger_schema_upgrade(file->db, from) == SQLITE_OK)
+		return true;
+	return ledger_fail_sqlite(error, file->path, "upgrade", file->db);
 }
 
 static bool open_existing(LedgerFile *file, GError **error)
@@ -305,9 +309,14 @@ static bool open_existing(LedgerFile *file, GError **error)
 		return false;
 	/* What turns out to be damaged is left as it is. */
 	sqlite3_db_config(file->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	if (!check_version(file, &version, error) || !use_wal(file, error) ||
-	    !check_contents(file, error) || !check_mark(file, error) || !prepare_all(file, error) ||
-	    !upgrade(file, version, error))
+	return check_version(file, &version, error) && use_wal(file, error) &&
+	       check_contents(file, error) && check_mark(file, error) && prepare_all(file, error) &&
+	       upgrade(file, version, error);
+}
+
+bool ledger_file_accept(LedgerFile *file, GError **error)
+{
+	if (!ledger_file_commit(file, error))
 		return false;
 	sqlite3_db_config(file->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	return true;

@@ -17,11 +17,13 @@ typedef struct LedgerFile {
 } LedgerFile;
 
 /*
- * Makes the ledger if there has been none; brings an older one up to date; refuses what is damaged,
- * newer, in use, or open to others. Has written once when it returns, so the file system takes
- * writes. Blocks.
+ * Makes the ledger if there has been none; refuses what is damaged, newer, in use, or open to
+ * others. An older one has the present tables when this returns, but nothing of it is written
+ * before ledger_file_accept(), so that the caller can look at the rows first. Blocks.
  */
 LedgerFile *ledger_file_open(const char *path, GError **error);
+/* After this the file system is known to take writes. */
+bool ledger_file_accept(LedgerFile *file, GError **error);
 void ledger_file_close(LedgerFile *file);
 
 /* Runs SQL without results. VERB is for the error. */

@@ -40,7 +40,8 @@ struct Ledger {
 	/* The thread's alone once it runs */
 	LedgerFile *file;
 	LedgerRows *rows;
-	GHashTable *stored;  /* incarnations with a stored descriptor that have a row */
+	RowRecord *loaded;      /* all rows, as checked when opened; until something is written */
+	GHashTable *stored;     /* incarnations with a stored descriptor that have a row */
 	uint64_t refused_epoch; /* the last one with a refused record; they only grow */
 	int n_wal_pages;
 	AuditWriter *audit;
@@ -52,8 +53,8 @@ struct Ledger {
 
 /* ledger_write.c: decides every one of JOBS, which have no functions among them. */
 void ledger_write(Ledger *ledger, Job **jobs, size_t n);
-/* Which descriptors are stored, from the rows. */
-bool ledger_find_stored(Ledger *ledger, GError **error);
+/* Which descriptors are stored, from the rows loaded. */
+void ledger_find_stored(Ledger *ledger);
 void ledger_checkpoint_if_due(Ledger *ledger);
 
 /* ledger_audit.c */

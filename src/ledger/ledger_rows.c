@@ -448,7 +448,7 @@ bool ledger_rows_load_blobs(LedgerRows *rows, const char *path, LedgerRowsBlobFu
 	int rc = SQLITE_OK;
 
 	while (ok && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-		LedgerBlob blob = { NULL };
+		LedgerBlob blob = { .kind = NULL };
 
 		ok = load_row(&tables[TABLE_BLOB], rows->statements[TABLE_BLOB].n_columns, stmt,
 			      &blob, path, error);

@@ -20,21 +20,14 @@ static bool is_stored_type(BackendType type)
 	return type == BACKEND_MEMFD || type == BACKEND_HUGETLB;
 }
 
-bool ledger_find_stored(Ledger *ledger, GError **error)
+void ledger_find_stored(Ledger *ledger)
 {
-	static const char sql[] = "SELECT incarnation, type FROM file";
-	LedgerFile *file = ledger->file;
-	sqlite3_stmt *stmt = NULL;
-	int rc = sqlite3_prepare_v2(file->db, sql, -1, &stmt, NULL);
+	for (guint i = 0; i < ledger->loaded->changes->len; i++) {
+		const RowChange *change = row_record_at(ledger->loaded, i);
 
-	while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-		if (is_stored_type((BackendType)sqlite3_column_int(stmt, 1)))
-			g_hash_table_add(ledger->stored,
-					 incarnation_new((uint64_t)sqlite3_column_int64(stmt, 0)));
+		if (change->kind == ROW_FILE && is_stored_type(change->file.type))
+			g_hash_table_add(ledger->stored, incarnation_new(change->file.incarnation));
 	}
-	if (sqlite3_finalize(stmt) == SQLITE_OK && rc == SQLITE_OK)
-		return true;
-	return ledger_fail_sqlite(error, file->path, "read", file->db);
 }
 
 static void drop(Ledger *ledger, uint64_t incarnation)
@@ -225,6 +218,7 @@ void ledger_write(Ledger *ledger, Job **jobs, size_t n)
 	g_autoptr(GError) error = NULL;
 	size_t n_batch = 0;
 
+	g_clear_pointer(&ledger->loaded, row_record_unref);
 	for (size_t i = 0; i < n; i++) {
 		g_autoptr(GError) store_error = NULL;
 
