@@ -23,3 +23,11 @@ void bench_report(const char *name, double value, const char *unit, BenchTarget 
 	       kind == BENCH_AT_MOST ? "less" : "more");
 	fflush(stdout);
 }
+
+void bench_info(const char *name, double value, const char *unit)
+{
+	printf("{\"name\": \"%s\", \"value\": %.4f, \"unit\": \"%s\", \"target\": null, "
+	       "\"met\": null, \"better\": \"less\"}\n",
+	       name, value, unit);
+	fflush(stdout);
+}

@@ -15,5 +15,7 @@ uint64_t bench_now_ns(void);
 /* {"name", "value", "unit", "target", "met", "better": "less" or "more"} */
 void bench_report(const char *name, double value, const char *unit, BenchTarget kind,
 		  double target);
+/* The same without a target ("target" and "met" are null): good to know, not promised. */
+void bench_info(const char *name, double value, const char *unit);
 
 #endif
