@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Process host: joins fabric, driver, vfio-user and memory links into one CXL host. */
-#include "host/process_host.h"
-
-#include "fabric/fabric.h"
-#include "host/window_map.h"
-#include "link/mem_link_client.h"
-#include "link/vfu_client.h"
+#include "host/process_host_priv.h"
 #include "link/vfu_wire.h"
 #include "util/autofd.h"
-#include "util/uuid.h"
 
 #include <poll.h>
 #include <string.h>
@@ -22,36 +16,11 @@
 #define WINDOW_ALIGN (UINT64_C(256) << 20)
 #define GRANULARITY  256u   /* of the window; with one way it decodes nothing */
 #define RESTRICTIONS 0x000e /* host-only, volatile, persistent */
-#define REQUEST_MS   5000u
 #define SPIN_US      50u
 #define MAX_VECTORS  16u
-/* A device gives us 15 ms to commit a decoder, which a busy machine may miss. */
-#define MAX_COMMITS     5u
-#define COMMIT_PAUSE_US 20000u
 /* Each piece of a map takes up to three of the process's mappings, of which the kernel allows
  * 65530 unless told otherwise: one in the window, one for slow accesses, one all-ones beside it. */
 #define MAX_MAPS 20000u
-
-typedef struct HostPort {
-	ProcessHost *host;
-	unsigned port;
-	VfuClient *vfu;
-	MemLinkClient *link;
-	FabricEndpoint *endpoint;
-	CxlMemdev *memdev;
-	int irq_fd; /* all vectors of the device */
-} HostPort;
-
-struct ProcessHost {
-	ProcessHostConfig config;
-	WindowMap *window;
-	uint64_t window_hpa;
-	Fabric *fabric;
-	CxlDriver *driver;
-	HostPort ports[PROCESS_HOST_MAX_PORTS];
-	unsigned n_ports;
-	Uuid session;
-};
 
 /* ---- what the fabric maps ---- */
 
@@ -158,21 +127,30 @@ static int link_expose(void *opaque, const uint64_t *ids, size_t n)
 {
 	HostPort *port = opaque;
 
-	return fabric_endpoint_expose(port->endpoint, ids, n);
+	int rc = fabric_endpoint_expose(port->endpoint, ids, n);
+
+	host_port_changed(port);
+	return rc;
 }
 
 static int link_revoke(void *opaque, uint64_t map_id, uint64_t dpa, uint64_t len)
 {
 	HostPort *port = opaque;
 
-	return fabric_endpoint_revoke(port->endpoint, map_id, dpa, len);
+	int rc = fabric_endpoint_revoke(port->endpoint, map_id, dpa, len);
+
+	host_port_changed(port);
+	return rc;
 }
 
 static int link_drop(void *opaque, uint64_t map_id)
 {
 	HostPort *port = opaque;
 
-	return fabric_endpoint_drop(port->endpoint, map_id);
+	int rc = fabric_endpoint_drop(port->endpoint, map_id);
+
+	host_port_changed(port);
+	return rc;
 }
 
 static int link_decoder(void *opaque, const MemLinkClientDecoder *decoder)
@@ -191,9 +169,10 @@ static int link_decoder(void *opaque, const MemLinkClientDecoder *decoder)
 	return fabric_endpoint_decoder(port->endpoint, &fabric_decoder);
 }
 
+/* What is mapped stays mapped: the memory is ours until the device takes it back. */
 static void link_closed(void *opaque)
 {
-	/* What is mapped stays mapped: the memory is ours until the device takes it back. */
+	host_port_closed(opaque);
 }
 
 static const MemLinkClientOps link_ops = {
@@ -316,12 +295,15 @@ static void bus_sleep_us(void *opaque, uint64_t us)
 	g_usleep(us);
 }
 
-static void bus_log(void *opaque, const char *line)
+void host_log(ProcessHost *host, const char *line)
 {
-	ProcessHost *host = opaque;
-
 	if (host->config.log)
 		host->config.log(host->config.log_opaque, line);
+}
+
+static void bus_log(void *opaque, const char *line)
+{
+	host_log(opaque, line);
 }
 
 static const CxlBus bus = {
@@ -400,6 +382,7 @@ ProcessHost *process_host_new(const ProcessHostConfig *config, GError **error)
 
 	host->config = *config;
 	host->window_hpa = WINDOW_HPA;
+	host->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	uuid_random(&host->session);
 	if (config->window_len % WINDOW_ALIGN) {
 		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
@@ -411,11 +394,16 @@ ProcessHost *process_host_new(const ProcessHostConfig *config, GError **error)
 	host->window = window_map_new(host->window_hpa, config->window_len, error);
 	if (!host->window || !make_fabric(host, error) || !make_driver(host, error))
 		return NULL;
+	if (host->wake_fd < 0) {
+		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_MFILE, "eventfd: %s",
+			    g_strerror(errno));
+		return NULL;
+	}
 	return g_steal_pointer(&host);
 }
 
 /* Links last: what they mapped must be gone from the fabric before it is. */
-static void port_clear(HostPort *port)
+void host_port_clear(HostPort *port)
 {
 	g_clear_pointer(&port->link, mem_link_client_free);
 	g_clear_pointer(&port->endpoint, fabric_endpoint_free);
@@ -423,6 +411,9 @@ static void port_clear(HostPort *port)
 		fabric_plug(port->host->fabric, BRIDGE_UID, port->port, NULL, NULL);
 	g_clear_pointer(&port->vfu, vfu_client_free);
 	fd_close_auto(&port->irq_fd);
+	g_clear_pointer(&port->vfio_path, g_free);
+	g_clear_pointer(&port->mem_path, g_free);
+	g_clear_pointer(&port->last_error, g_free);
 }
 
 void process_host_free(ProcessHost *host)
@@ -431,9 +422,10 @@ void process_host_free(ProcessHost *host)
 		return;
 	cxl_driver_free(host->driver);
 	for (unsigned i = 0; i < host->n_ports; i++)
-		port_clear(&host->ports[i]);
-	fabric_free(host->fabric);
+		host_port_clear(&host->ports[i]);
+	g_clear_pointer(&host->fabric, fabric_free);
 	window_map_free(host->window);
+	fd_close_auto(&host->wake_fd);
 	g_free(host);
 }
 
@@ -455,34 +447,67 @@ static bool bind_irqs(HostPort *port, GError **error)
 	return false;
 }
 
-int process_host_plug(ProcessHost *host, int vfu_fd, int mem_fd, GError **error)
+HostPort *host_port_new(ProcessHost *host, int vfu_fd, GError **error)
 {
-	AUTOFD int owned_vfu_fd = vfu_fd;
-	AUTOFD int owned_mem_fd = mem_fd;
+	AUTOFD int owned_fd = vfu_fd;
 	HostPort *port = &host->ports[host->n_ports];
 
 	if (host->n_ports == PROCESS_HOST_MAX_PORTS) {
 		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOSPC,
 			    "a process host has %u ports, and all are taken",
 			    PROCESS_HOST_MAX_PORTS);
-		return -1;
+		return NULL;
 	}
 	*port = (HostPort){ .host = host, .port = host->n_ports, .irq_fd = -EBADF };
 	port->endpoint = fabric_endpoint_new(host->fabric, BRIDGE_UID, port->port);
-	port->vfu = vfu_client_new(fd_steal(&owned_vfu_fd), REQUEST_MS, error);
+	port->vfu = vfu_client_new(fd_steal(&owned_fd), REQUEST_MS, error);
 	if (!port->vfu || !bind_irqs(port, error)) {
-		port_clear(port);
-		return -1;
+		host_port_clear(port);
+		return NULL;
 	}
 	vfu_client_set_spin(port->vfu, SPIN_US);
-	port->link = mem_link_client_new(fd_steal(&owned_mem_fd), host->session.b, MAX_MAPS, NULL,
-					 0, &link_ops, port, REQUEST_MS, error);
-	if (!port->link) {
-		port_clear(port);
-		return -1;
+	return port;
+}
+
+bool host_port_open_link(HostPort *port, int mem_fd, GError **error)
+{
+	size_t n;
+	g_autofree FabricHeld *maps = fabric_endpoint_held(port->endpoint, &n);
+	g_autofree MemLinkHeld *held = g_new(MemLinkHeld, n);
+
+	for (size_t i = 0; i < n; i++) {
+		held[i] = (MemLinkHeld){
+			.map_id = le64_put(maps[i].map_id),
+			.dpa = le64_put(maps[i].dpa),
+			.len = le64_put(maps[i].len),
+			.incarnation = le64_put(maps[i].incarnation),
+		};
 	}
+	port->link = mem_link_client_new(mem_fd, port->host->session.b, MAX_MAPS, held, (uint32_t)n,
+					 &link_ops, port, REQUEST_MS, error);
+	return port->link;
+}
+
+int host_port_plug(HostPort *port)
+{
+	ProcessHost *host = port->host;
+
 	fabric_plug(host->fabric, BRIDGE_UID, port->port, &function, port);
 	return (int)host->n_ports++;
+}
+
+int process_host_plug(ProcessHost *host, int vfu_fd, int mem_fd, GError **error)
+{
+	AUTOFD int owned_fd = mem_fd;
+	HostPort *port = host_port_new(host, vfu_fd, error);
+
+	if (!port)
+		return -1;
+	if (!host_port_open_link(port, fd_steal(&owned_fd), error)) {
+		host_port_clear(port);
+		return -1;
+	}
+	return host_port_plug(port);
 }
 
 /* ---- bringing it up ---- */
