@@ -58,6 +58,21 @@ static inline int raw_connect(const char *path)
 	return -1;
 }
 
+/* For a test that is another user, who may have no way to where the program is. */
+static inline void keeper_give_to_nobody(Keeper *keeper)
+{
+	g_autofree char *copy = g_build_filename(keeper->dir, "softdcd-keeper", NULL);
+	g_autofree char *bytes = NULL;
+	gsize len;
+
+	g_assert_true(g_file_get_contents(keeper->program, &bytes, &len, NULL));
+	g_assert_true(g_file_set_contents(copy, bytes, (gssize)len, NULL));
+	g_assert_cmpint(chmod(copy, 0755), ==, 0);
+	g_assert_cmpint(chown(keeper->dir, 65534, 65534), ==, 0);
+	g_free(keeper->program);
+	keeper->program = g_steal_pointer(&copy);
+}
+
 /* 0 if nobody serves the socket. */
 static inline pid_t keeper_pid(const Keeper *keeper)
 {
@@ -227,6 +242,71 @@ static inline void raw_expect_end(int sock)
 
 	g_assert_cmpuint(raw_recv(sock, &byte, 1), ==, 0);
 	close(sock);
+}
+
+static inline KeeperClient *make_client(const Keeper *keeper)
+{
+	return keeper_client_new(keeper->path, keeper->program, WAIT_MS);
+}
+
+static inline GArray *make_items(uint64_t first_key, unsigned n)
+{
+	GArray *items = g_array_sized_new(FALSE, FALSE, sizeof(KeeperItem), n);
+
+	for (unsigned i = 0; i < n; i++) {
+		KeeperItem item = make_item(first_key + i, make_file(first_key + i, 4096));
+
+		g_array_append_val(items, item);
+	}
+	return items;
+}
+
+static inline KeeperItem *item_at(GArray *items, unsigned i)
+{
+	return &g_array_index(items, KeeperItem, i);
+}
+
+static inline void free_items(GArray *items)
+{
+	for (unsigned i = 0; i < items->len; i++)
+		close(item_at(items, i)->fd);
+	g_array_unref(items);
+}
+
+static inline void store_items(KeeperClient *client, GArray *items)
+{
+	g_autoptr(GError) error = NULL;
+
+	keeper_store(client, item_at(items, 0), items->len, &error);
+	g_assert_no_error(error);
+}
+
+/* Returned: exactly these keys, each with its file. */
+static inline void check_held(KeeperClient *client, uint64_t first_key, unsigned n)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GArray) fetched = keeper_fetch_all(client, &error);
+	g_autoptr(GArray) listed = NULL;
+	g_autofree bool *seen = g_new0(bool, n + 1);
+
+	g_assert_no_error(error);
+	g_assert_cmpuint(fetched->len, ==, n);
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t index = item_at(fetched, i)->incarnation - first_key;
+
+		g_assert_cmpuint(index, <, n);
+		g_assert_false(seen[index]);
+		seen[index] = true;
+		check_file(item_at(fetched, i));
+	}
+	listed = keeper_list(client, &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(listed->len, ==, n);
+	for (unsigned i = 0; i < n; i++) {
+		g_assert_cmpint(item_at(listed, i)->fd, ==, -1);
+		g_assert_cmpuint(item_at(listed, i)->incarnation, ==,
+				 item_at(fetched, i)->incarnation);
+	}
 }
 
 #endif

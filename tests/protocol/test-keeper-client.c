@@ -2,71 +2,6 @@
 /* A daemon and its keeper: memory outlives the daemon, and the keeper's own death is made good. */
 #include "keeper_fixture.h"
 
-static KeeperClient *make_client(const Keeper *keeper)
-{
-	return keeper_client_new(keeper->path, keeper->program, WAIT_MS);
-}
-
-static GArray *make_items(uint64_t first_key, unsigned n)
-{
-	GArray *items = g_array_sized_new(FALSE, FALSE, sizeof(KeeperItem), n);
-
-	for (unsigned i = 0; i < n; i++) {
-		KeeperItem item = make_item(first_key + i, make_file(first_key + i, 4096));
-
-		g_array_append_val(items, item);
-	}
-	return items;
-}
-
-static KeeperItem *item_at(GArray *items, unsigned i)
-{
-	return &g_array_index(items, KeeperItem, i);
-}
-
-static void free_items(GArray *items)
-{
-	for (unsigned i = 0; i < items->len; i++)
-		close(item_at(items, i)->fd);
-	g_array_unref(items);
-}
-
-static void store_items(KeeperClient *client, GArray *items)
-{
-	g_autoptr(GError) error = NULL;
-
-	keeper_store(client, item_at(items, 0), items->len, &error);
-	g_assert_no_error(error);
-}
-
-/* Returned: exactly these keys, each with its file. */
-static void check_held(KeeperClient *client, uint64_t first_key, unsigned n)
-{
-	g_autoptr(GError) error = NULL;
-	g_autoptr(GArray) fetched = keeper_fetch_all(client, &error);
-	g_autoptr(GArray) listed = NULL;
-	g_autofree bool *seen = g_new0(bool, n + 1);
-
-	g_assert_no_error(error);
-	g_assert_cmpuint(fetched->len, ==, n);
-	for (unsigned i = 0; i < n; i++) {
-		uint64_t index = item_at(fetched, i)->incarnation - first_key;
-
-		g_assert_cmpuint(index, <, n);
-		g_assert_false(seen[index]);
-		seen[index] = true;
-		check_file(item_at(fetched, i));
-	}
-	listed = keeper_list(client, &error);
-	g_assert_no_error(error);
-	g_assert_cmpuint(listed->len, ==, n);
-	for (unsigned i = 0; i < n; i++) {
-		g_assert_cmpint(item_at(listed, i)->fd, ==, -1);
-		g_assert_cmpuint(item_at(listed, i)->incarnation, ==,
-				 item_at(fetched, i)->incarnation);
-	}
-}
-
 static void test_store(Keeper *keeper, gconstpointer data)
 {
 	g_autoptr(KeeperClient) client = make_client(keeper);
@@ -158,75 +93,6 @@ static void test_killed_daemon(Keeper *keeper, gconstpointer data)
 	/* Not of its session nor group, and none of its files. */
 	g_assert_cmpint(getsid(keeper_process), !=, getsid(0));
 	g_assert_cmpint(getpgid(keeper_process), !=, pid);
-}
-
-static void test_ten_thousand(Keeper *keeper, gconstpointer data)
-{
-	const unsigned n = 10000, n_at_once = 2000;
-	g_autoptr(KeeperClient) client = make_client(keeper);
-	g_autoptr(KeeperClient) next = make_client(keeper);
-	g_autoptr(GError) error = NULL;
-	g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	uint64_t limit = nofile_raise(NOFILE_WANTED);
-
-	if (limit < n + 1000) {
-		g_autofree char *why = g_strdup_printf(
-			"needs 11000 open files, the hard limit is %" PRIu64, limit);
-
-		g_test_skip(why);
-		return;
-	}
-	for (unsigned i = 0; i < n; i += n_at_once) {
-		GArray *items = make_items(1 + i, n_at_once);
-
-		store_items(client, items);
-		free_items(items);
-	}
-	for (uint64_t key = 1; key <= n; key++)
-		g_array_append_val(keys, key);
-	check_held(next, 1, n);
-	keeper_drop(next, (const uint64_t *)(void *)keys->data, n - 1, &error);
-	g_assert_no_error(error);
-	check_held(next, n, 1);
-}
-
-static void test_full(Keeper *keeper, gconstpointer data)
-{
-	struct rlimit few = { .rlim_cur = 310, .rlim_max = 310 };
-	g_autoptr(KeeperClient) client = NULL;
-	g_autoptr(GError) error = NULL;
-	GArray *items = make_items(1, 11);
-	struct rlimit saved;
-	pid_t pid;
-
-	if (geteuid() == 0) {
-		/* Root raises its limit again: then only somebody else's has an end. */
-		g_assert_cmpint(chown(keeper->dir, 65534, 65534), ==, 0);
-	}
-	g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &saved), ==, 0);
-	pid = fork();
-	if (pid == 0) {
-		if (setrlimit(RLIMIT_NOFILE, &few) != 0 ||
-		    (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)))
-			_exit(2);
-		_exit(keeper_spawn(keeper->program, keeper->path, WAIT_MS, NULL) ? 0 : 3);
-	}
-	g_assert_cmpint(wait_for_exit(pid), ==, 0);
-	pid = fork();
-	if (pid == 0) {
-		if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
-			_exit(2);
-		client = make_client(keeper);
-		store_items(client, g_array_set_size(items, 10));
-		_exit(keeper_store(client, item_at(make_items(11, 1), 0), 1, &error) ||
-				      !g_error_matches(error, KEEPER_CLIENT_ERROR,
-						       KEEPER_CLIENT_ERROR_FULL) ||
-				      strstr(error->message, "holds 10 files") == NULL
-			      ? 4
-			      : 0);
-	}
-	g_assert_cmpint(wait_for_exit(pid), ==, 0);
-	free_items(items);
 }
 
 static void count_unref(void *counter)
@@ -562,8 +428,6 @@ int main(int argc, char **argv)
 		{ "store", test_store },
 		{ "refused", test_refused },
 		{ "killed-daemon", test_killed_daemon },
-		{ "ten-thousand", test_ten_thousand },
-		{ "full", test_full },
 		{ "killed-keeper", test_killed_keeper },
 		{ "remember", test_remember },
 		{ "superseded", test_superseded },
