@@ -318,7 +318,6 @@ static void test_stale_socket(Keeper *keeper, gconstpointer data)
 
 static void test_modes(Keeper *keeper, gconstpointer data)
 {
-	g_autofree char *status_path = NULL;
 	g_autofree char *link = NULL;
 	g_autofree char *target = NULL;
 	mode_t saved = umask(0);
