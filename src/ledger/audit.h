@@ -73,7 +73,7 @@ typedef struct AuditEntry {
 	uint64_t id;
 	uint64_t dpa, len; /* absent when len is 0 */
 	uint64_t count;
-	const char *failure; /* NULL = done */
+	const char *failure; /* NULL = done; of texts the first 4 KiB count */
 } AuditEntry;
 
 const char *audit_what_name(AuditWhat what);

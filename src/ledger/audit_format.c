@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#define MAX_TEXT_LEN 4096 /* of one member, bytes: a line stays shorter than AUDIT_MAX_LINE */
+
 static const char *const what_names[AUDIT_N_WHATS] = {
 	[AUDIT_OFFER] = "offer",
 	[AUDIT_ACCEPT] = "accept",
@@ -61,11 +63,10 @@ void audit_format_time(int64_t time_us, char ret_text[AUDIT_TIME_LEN + 1])
 /* "TEXT" as JSON writes it. TEXT may come from a peer: a command may be called anything. */
 static void append_string(GString *line, const char *text)
 {
-	g_autofree char *valid = g_utf8_validate(text, -1, NULL) ? NULL
-								 : g_utf8_make_valid(text, -1);
+	g_autofree char *valid = g_utf8_make_valid(text, (gssize)strnlen(text, MAX_TEXT_LEN));
 
 	g_string_append_c(line, '"');
-	for (const char *pos = valid ? valid : text; *pos; pos++) {
+	for (const char *pos = valid; *pos; pos++) {
 		unsigned char c = (unsigned char)*pos;
 
 		if (c == '"' || c == '\\')

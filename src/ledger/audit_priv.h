@@ -9,7 +9,7 @@
 #define AUDIT_LINE_START  "{\"time\":\""
 #define AUDIT_TIME_LEN    27                          /* 2026-11-23T04:01:01.123456Z */
 #define AUDIT_TIME_MAX_US INT64_C(253402300799999999) /* the end of the year 9999 */
-#define AUDIT_MAX_LINE    65536
+#define AUDIT_MAX_LINE    131072
 
 /* File number INDEX of the log in DIR, 0 being the one written to. */
 char *audit_path(const char *dir, unsigned index);

@@ -15,12 +15,11 @@ bool ledger_fail_damaged(GError **error, const char *path, const char *format, .
 	va_start(args, format);
 	what = g_strdup_vprintf(format, args);
 	va_end(args);
-	g_set_error(
-		error, LEDGER_ERROR, LEDGER_ERROR_DAMAGED,
-		"ledger %s is damaged: %s; softdcd does not start on it: restore a copy, or move "
-		"it and %s-wal and %s.mark away to begin anew, which gives up all record of which "
-		"host holds which memory",
-		path, what, path, path);
+	g_set_error(error, LEDGER_ERROR, LEDGER_ERROR_DAMAGED,
+		    "ledger %s is damaged: %s; softdcd does not start on it: move it, %s-wal and "
+		    "%s.mark away, then restore a copy of all three, or start without to begin "
+		    "anew, which gives up all record of which host holds which memory",
+		    path, what, path, path);
 	return false;
 }
 

@@ -20,6 +20,12 @@ static char *format_one(const AuditEntry *entry)
 	return g_string_free(line, FALSE);
 }
 
+static bool count_one(const char *line, size_t len, int64_t time_us, void *opaque)
+{
+	(*(unsigned *)opaque)++;
+	return true;
+}
+
 static void test_lines(void)
 {
 	AuditEntry entry = {
@@ -53,6 +59,23 @@ static void test_lines(void)
 			"\"who\":{\"actor\":\"client\","
 			"\"name\":\"a\\\"b\\\\c\\u000ad\\u0001\357\277\275e\",\"pid\":1,\"uid\":0},"
 			"\"result\":\"failed\",\"reason\":\"no\"}\n");
+}
+
+/* Whatever a peer calls itself, its line can be read back. */
+static void test_long_text(void)
+{
+	char *dir = state_dir_new();
+	Ledger *ledger = open_ledger(dir);
+	g_autofree char *text = g_strnfill(1 << 20, '\001');
+	unsigned n = 0;
+
+	ledger_audit(ledger,
+		     &(AuditEntry){
+			     .who.name = text, .device = text, .backend = text, .failure = text });
+	ledger_close(ledger);
+	g_assert_true(audit_read(dir, 0, count_one, &n, NULL));
+	g_assert_cmpuint(n, ==, 1);
+	state_dir_free(dir);
 }
 
 static void test_names(void)
@@ -283,7 +306,7 @@ static void test_foreign_lines(void)
 		text = g_string_new("{\"time\":\"2026-11-25T12:00:01.000000Z\",\"x\":\"");
 
 	append_numbered(writer, 1);
-	for (unsigned i = 0; i < 100000; i++)
+	for (unsigned i = 0; i < 200000; i++)
 		g_string_append_c(text, 'x');
 	g_string_append(text, "\"}\n\n\n{}\n[]\nhello\n{\"time\":\"2026-11-25T12:00:01.00\"}\n"
 			      "{\"time\":\"2026-99-99T99:99:99.000000Z\"}\n"
@@ -437,6 +460,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/unit/audit/lines", test_lines);
+	g_test_add_func("/unit/audit/long-text", test_long_text);
 	g_test_add_func("/unit/audit/names", test_names);
 	g_test_add_func("/unit/audit/since", test_since);
 	g_test_add_func("/unit/audit/read-since", test_read_since);

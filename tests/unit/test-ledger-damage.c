@@ -174,7 +174,7 @@ static void test_truncated(void)
 	restore(image);
 	g_assert_cmpint(truncate(image->path, 5 * 4096), ==, 0);
 	assert_refused(image, LEDGER_ERROR_DAMAGED, "damaged", "softdcd does not start on it",
-		       "restore a copy", "move it", "begin anew", "gives up", NULL);
+		       "move it", "restore a copy", "begin anew", "gives up", NULL);
 	restore(image);
 	assert_whole(image);
 	image_free(image);
