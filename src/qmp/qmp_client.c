@@ -344,7 +344,11 @@ int qmp_client_peek_fd(const QmpClient *client)
 bool qmp_client_has_event(const QmpClient *client)
 {
 	/* What was received together with something else may hold one, too. */
-	return client->events.length > 0 || client->rx_scanned < client->rx->len;
+	for (guint i = client->rx_scanned; i < client->rx->len; i++) {
+		if (!g_ascii_isspace((char)client->rx->data[i]))
+			return true;
+	}
+	return client->events.length > 0;
 }
 
 /* ---- connecting ---- */

@@ -161,9 +161,15 @@ QmpFixture *qmp_fixture_new(const QmpServerConfig *config)
 	return fixture;
 }
 
-void qmp_fixture_free(QmpFixture *fixture)
+static void end_loop(QmpFixture *fixture, void *data)
 {
 	g_main_loop_quit(fixture->loop);
+}
+
+void qmp_fixture_free(QmpFixture *fixture)
+{
+	/* From inside: a loop that has not begun would not see it. */
+	qmp_fixture_call(fixture, end_loop, NULL);
 	g_thread_join(fixture->thread);
 	qmp_server_free(fixture->server);
 	/* These have nobody to answer to now, and must be answered all the same. */
