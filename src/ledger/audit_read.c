@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define MAX_TRIES 100 /* to open all files between two rotations */
+
 typedef struct AuditFile {
 	char *path;
 	FILE *stream;
@@ -70,11 +72,8 @@ static bool open_file(GPtrArray *files, const char *dir, unsigned index, GError 
 	return true;
 }
 
-/*
- * From the newest to the oldest: a rotation meanwhile then makes us meet a file a second time,
- * which shows, instead of missing one.
- */
-static GPtrArray *open_files(const char *dir, GError **error)
+/* From the newest to the oldest: files that move on meanwhile are met twice rather than never. */
+static GPtrArray *open_once(const char *dir, GError **error)
 {
 	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(audit_file_free);
 
@@ -83,6 +82,29 @@ static GPtrArray *open_files(const char *dir, GError **error)
 			return NULL;
 	}
 	return g_steal_pointer(&files);
+}
+
+/* Is the newest file still the one written to? If not, those opened may be in any order. */
+static bool is_current(const GPtrArray *files, const char *dir)
+{
+	g_autofree char *path = audit_path(dir, 0);
+	const AuditFile *newest = files->len > 0 ? files->pdata[0] : NULL;
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return !newest;
+	return newest && newest->dev == st.st_dev && newest->ino == st.st_ino;
+}
+
+static GPtrArray *open_files(const char *dir, GError **error)
+{
+	GPtrArray *files = open_once(dir, error);
+
+	for (unsigned i = 0; files && !is_current(files, dir) && i < MAX_TRIES; i++) {
+		g_ptr_array_unref(files);
+		files = open_once(dir, error);
+	}
+	return files;
 }
 
 static bool is_object(JsonParser *parser, const char *line, size_t len)

@@ -375,6 +375,39 @@ static void test_through_ledger(void)
 	state_dir_free(dir);
 }
 
+static void *write_many(void *opaque)
+{
+	AuditWriter *writer = opaque;
+
+	for (uint64_t i = 1; i <= 20000; i++)
+		append_numbered(writer, i);
+	return NULL;
+}
+
+/* Files move on while they are read: no line comes twice, none is left out. */
+static void test_read_while_written(void)
+{
+	char *dir = state_dir_new();
+	AuditWriter *writer = new_writer(dir, 20000, 99);
+	GThread *thread = g_thread_new("writer", write_many, writer);
+	gint64 last = 0;
+
+	while (last < 20000) {
+		g_autoptr(GArray) ids = read_since(dir, 0, 0);
+
+		for (guint i = 1; i < ids->len; i++)
+			g_assert_cmpint(g_array_index(ids, gint64, i), ==,
+					g_array_index(ids, gint64, i - 1) + 1);
+		if (ids->len > 0) {
+			g_assert_cmpint(g_array_index(ids, gint64, ids->len - 1), >=, last);
+			last = g_array_index(ids, gint64, ids->len - 1);
+		}
+	}
+	g_thread_join(thread);
+	audit_writer_free(writer);
+	state_dir_free(dir);
+}
+
 typedef struct Problems {
 	unsigned n;
 	char *text;
@@ -469,6 +502,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/audit/foreign-lines", test_foreign_lines);
 	g_test_add_func("/unit/audit/refusals", test_refusals);
 	g_test_add_func("/unit/audit/through-ledger", test_through_ledger);
+	g_test_add_func("/unit/audit/read-while-written", test_read_while_written);
 	g_test_add_func("/unit/audit/full-disk", test_full_disk);
 	return g_test_run();
 }
