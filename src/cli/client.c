@@ -132,7 +132,8 @@ static bool is_listed(CliClient *client, const char *command, const char *member
 
 		if (text && g_str_equal(text, value->tag_text[0] ? value->tag_text : value->text))
 			return true;
-		if (object && !text && cli_member_int(object, member) == (int64_t)value->number)
+		if (object && member_value(object, member, G_TYPE_INT64) &&
+		    cli_member_int(object, member) == (int64_t)value->number)
 			return true;
 	}
 	return false;

@@ -29,12 +29,20 @@ static char *nearest_existing(const char *path)
 	return dir;
 }
 
+/* By doing it: root may write anywhere by its permissions, and still cannot in some places. */
+static bool can_make_files(const char *dir)
+{
+	g_autofree char *probe = g_build_filename(dir, ".softdcd-doctor-XXXXXX", NULL);
+
+	return g_mkdtemp_full(probe, 0700) != NULL && rmdir(probe) == 0;
+}
+
 /* Can it be used, or made? */
 static bool check_directory(const char *path, const char *cure, DoctorFinding *ret)
 {
 	g_autofree char *dir = nearest_existing(path);
 
-	if (access(dir, W_OK | X_OK) != 0) {
+	if (!can_make_files(dir)) {
 		doctor_found(ret, "%s: %s cannot be written: %s", path, dir, g_strerror(errno));
 		doctor_cure(ret, DOCTOR_MISSING, "%s", cure);
 		return false;

@@ -28,7 +28,8 @@ static void check_sentence(const char *text)
 
 static void check_param(const CliParam *param)
 {
-	check_sentence(param->help);
+	if (!param->hidden)
+		check_sentence(param->help);
 	g_assert_true((param->type == CLI_ENUM) == (param->values != NULL));
 	g_assert_true(!param->short_name || g_ascii_isalpha(param->short_name));
 	g_assert_false(param->required && (param->one_of || param->fallback));
