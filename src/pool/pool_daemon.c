@@ -119,6 +119,11 @@ static void on_signal(PoolDaemon *daemon, int signum, GSourceFunc func)
 	g_ptr_array_add(daemon->sources, source);
 }
 
+static void gone(const QmpPeer *peer, void *opaque)
+{
+	daemon_trace_client_gone(opaque, peer->client);
+}
+
 static void quit(const QmpPeer *peer, void *opaque)
 {
 	end(opaque, "host-qmp-quit");
@@ -186,12 +191,14 @@ static bool serve_qmp(PoolDaemon *daemon, GError **error)
 		.micro = QEMU_MICRO,
 		.package = "softdcd " SOFTDCD_VERSION,
 		.admit = admit,
+		.gone = gone,
 		.quit = quit,
 		.opaque = daemon,
 	};
 	const QmpCommand *const tables[] = {
 		qmp_object_commands, qmp_capacity_commands, qmp_query_commands,
 		qmp_extent_commands, qmp_inject_commands,   qmp_audit_commands,
+		qmp_trace_commands,
 	};
 	int fd = daemon_listen(daemon, "qmp.sock", SOCK_STREAM, error);
 
@@ -242,6 +249,7 @@ PoolDaemon *pool_daemon_new(const PoolDaemonConfig *config, GError **error)
 	daemon->ephemeral = config->ephemeral;
 	daemon->started_us = g_get_real_time();
 	daemon->sources = g_ptr_array_new_with_free_func(destroy_source);
+	daemon->traces = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, daemon_trace_free);
 	g_mutex_init(&daemon->lock);
 	daemon_objects_init(daemon);
 	if (config->fault || config->stall || config->report_steps) {
@@ -291,6 +299,7 @@ static void say_goodbye(PoolDaemon *daemon)
 
 static void free_state(PoolDaemon *daemon)
 {
+	g_clear_pointer(&daemon->traces, g_hash_table_unref);
 	daemon_objects_clear(daemon);
 	g_clear_pointer(&daemon->sockets, socket_dir_free);
 	g_clear_pointer(&daemon->inherited, g_array_unref);

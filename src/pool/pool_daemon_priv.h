@@ -36,6 +36,7 @@ struct PoolDaemon {
 	QmpServer *qmp;
 	GHashTable *devices;  /* name -> DaemonDevice */
 	GHashTable *backends; /* name -> DaemonBackend */
+	GHashTable *traces;   /* name of a device -> DaemonTrace */
 	GArray *inherited;    /* SdListenFd */
 	GPtrArray *sources;   /* GSource: signals */
 	const char *end_reason;
@@ -109,6 +110,11 @@ bool daemon_apply_first(PoolDaemon *daemon, PoolFile *file, GError **error);
 /* Reads the configuration file again and makes the pool as it says, wholly or not at all. */
 void daemon_apply_again(PoolDaemon *daemon);
 
+/* ---- qmp_trace.c ---- */
+typedef struct DaemonTrace DaemonTrace;
+void daemon_trace_free(gpointer trace);
+void daemon_trace_client_gone(PoolDaemon *daemon, uint64_t client);
+
 /* ---- the commands ---- */
 extern const QmpCommand qmp_object_commands[];
 extern const QmpCommand qmp_capacity_commands[];
@@ -116,6 +122,7 @@ extern const QmpCommand qmp_query_commands[];
 extern const QmpCommand qmp_extent_commands[];
 extern const QmpCommand qmp_inject_commands[];
 extern const QmpCommand qmp_audit_commands[];
+extern const QmpCommand qmp_trace_commands[];
 
 /* "dev0" or the last part of a QOM path; a device with dynamic capacity or not. */
 DaemonDevice *qmp_find_path(PoolDaemon *daemon, JsonObject *args, GError **error);

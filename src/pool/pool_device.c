@@ -201,20 +201,12 @@ static void endpoint_state_changed(void *opaque)
 		pool_session_save(device);
 }
 
-static void endpoint_trace(void *opaque, const DeviceTrace *trace)
-{
-	PoolDevice *device = opaque;
-
-	if (device->trace)
-		device->trace(device->trace_data, trace);
-}
-
 static const DeviceOps endpoint_ops = {
 	.irq = endpoint_irq,
 	.decoder = pool_device_ask_decoder,
 	.now_us = now_us,
 	.deadline_changed = deadline_changed,
-	.trace = endpoint_trace,
+	.trace = pool_device_trace,
 	.state_changed = endpoint_state_changed,
 };
 
@@ -352,6 +344,7 @@ void pool_device_close(PoolDevice *device)
 void pool_device_free(PoolDevice *device)
 {
 	pool_device_close(device);
+	g_clear_pointer(&device->trace, trace_ring_unref);
 	g_clear_pointer(&device->ram, backend_free);
 	g_clear_pointer(&device->pmem, backend_free);
 	g_clear_pointer(&device->lsa, mem_file_unref);

@@ -8,6 +8,7 @@
 #include "link/vfu_wire.h"
 #include "pool/pool.h"
 #include "pool/pool_session.h"
+#include "trace/trace_ring.h"
 
 /* One process that holds, or has held, a device of ours. Its serial names it in the core. */
 typedef struct PoolHost {
@@ -50,8 +51,7 @@ struct PoolDevice {
 	bool had_link; /* in this session: without it the device is control-only */
 	bool attached; /* the core has been told of a host */
 	PoolSession session;
-	void (*trace)(void *data, const DeviceTrace *trace); /* NULL = nobody looks */
-	void *trace_data;
+	TraceRing *trace; /* NULL = nobody looks */
 };
 
 void pool_update_timer(Pool *pool);
@@ -79,7 +79,9 @@ void pool_device_close(PoolDevice *device);
 /* The core's part must have been removed, or the core freed. May block: memory is given back. */
 void pool_device_free(PoolDevice *device);
 
-/* The endpoint's decoder requests: over the link, or answered at once. REQ 0 is nobody's. */
+/* The endpoint's trace and its decoder requests: over the link, or answered at once. REQ 0 is
+ * nobody's. */
+void pool_device_trace(void *device, const DeviceTrace *trace);
 void pool_device_ask_decoder(void *device, uint64_t req, const HdmDecoder *decoder);
 extern const VfuServerOps pool_vfu_ops;
 extern const MemLinkServerOps pool_link_ops;
