@@ -540,7 +540,7 @@ void rows_delete_offer(uint64_t id, RowRecord *record);
 void rows_delete_extent(const DcDevice *dev, uint64_t dpa, RowRecord *record);
 void rows_delete_quarantine(const DcDevice *dev, uint64_t dpa, RowRecord *record);
 
-/* ---- host.c ---- */
+/* ---- sync.c ---- */
 typedef struct SyncItem {
 	uint64_t dpa;
 	uint64_t len;
@@ -548,6 +548,12 @@ typedef struct SyncItem {
 	uint64_t incarnation; /* whose descriptor is recorded with it; 0 = none */
 } SyncItem;
 void sync_later(DcDevice *dev);
+/* Lets go of maps before the next sync may start. Owns PARTS. */
+void sync_let_go(DcDevice *dev, bool drop, GArray *parts);
+void sync_cut_off(DcDevice *dev); /* the link is gone */
+/* Static partitions and accepted extents. */
+void mappable_foreach(DcDevice *dev, void (*func)(Extent *extent, void *opaque), void *opaque);
+Extent *mappable_find_static(DcDevice *dev, uint64_t dpa, uint64_t len);
 
 /* restore.c: what its row says of a device that is being added; refuses one without a row. */
 bool restore_device(DcDevice *dev, GError **error);

@@ -11,294 +11,6 @@
 
 #define NO_REGION 0xff /* of a static partition's extent */
 
-/* ---- every extent that should be mapped ---- */
-
-typedef void (*ExtentFunc)(Extent *extent, void *opaque);
-
-static void foreach_mappable(DcDevice *dev, ExtentFunc func, void *opaque)
-{
-	for (guint i = 0; i < dev->statics->len; i++)
-		func(&((StaticPart *)dev->statics->pdata[i])->extent, opaque);
-	for (Extent *extent = extent_list_at(dev->list, 0); extent;
-	     extent = extent_list_next(dev->list, extent))
-		func(extent, opaque);
-}
-
-static Extent *find_static(DcDevice *dev, uint64_t dpa, uint64_t len)
-{
-	for (guint i = 0; i < dev->statics->len; i++) {
-		Extent *extent = &((StaticPart *)dev->statics->pdata[i])->extent;
-
-		if (dpa < extent_end(extent) && extent->dpa - MIN(extent->dpa, dpa) < len)
-			return extent;
-	}
-	return NULL;
-}
-
-/* The lowest mappable extent in the range. Static partitions lie below the regions. */
-static Extent *find_mappable(DcDevice *dev, uint64_t dpa, uint64_t len)
-{
-	Extent *extent = find_static(dev, dpa, len);
-
-	return extent ? extent : extent_list_overlap(dev->list, dpa, len);
-}
-
-/* ---- sync ---- */
-
-static void sync_block_gone(void *context, bool ok)
-{
-	DcDevice *dev = context;
-
-	dev->n_sync_blocks--;
-	/* After a failure its own time is waited for, or a host that refuses would keep us busy. */
-	if (dev->sync_retry_us == NEVER)
-		sync_later(dev);
-}
-
-/* Lets go of maps before the next sync may start. Owns PARTS. */
-static void sync_let_go(DcDevice *dev, bool drop, GArray *parts)
-{
-	dev->n_sync_blocks++;
-	effect_let_go(dev, drop, parts, sync_block_gone, dev);
-}
-
-static Extent *sync_find(DcDevice *dev, const SyncItem *item)
-{
-	Extent *extent = find_mappable(dev, item->dpa, 1);
-
-	return extent && extent->map_id == item->map_id ? extent : NULL;
-}
-
-static void sync_over(DcDevice *dev)
-{
-	g_clear_pointer(&dev->syncing, g_array_unref);
-	dev->sync_req = 0;
-	if (dev->sync_again)
-		sync_later(dev);
-	dev->sync_again = false;
-}
-
-static void sync_retry(DcDevice *dev)
-{
-	dev->sync_retry_us = capacity_now_us(dev->cap) + dev->sync_backoff_us;
-	dev->sync_backoff_us = MIN(dev->sync_backoff_us * 2, RETRY_MAX_US);
-}
-
-static void sync_failed(DcDevice *dev, bool exposed)
-{
-	GArray *parts = g_array_new(FALSE, FALSE, sizeof(DcMapPart));
-
-	for (guint i = 0; i < dev->syncing->len; i++) {
-		Extent *extent = sync_find(dev, &g_array_index(dev->syncing, SyncItem, i));
-		DcMapPart part;
-
-		if (!extent)
-			continue;
-		part = (DcMapPart){ extent->map_id, extent->dpa, extent->len };
-		g_array_append_val(parts, part);
-		extent->map_state = MAP_NONE;
-		extent->map_id = 0;
-	}
-	sync_let_go(dev, !exposed, parts);
-	sync_retry(dev);
-	dev->sync_again = false;
-	sync_over(dev);
-}
-
-static void sync_exposed(void *context, bool ok)
-{
-	DcDevice *dev = context;
-
-	if (!ok) {
-		sync_failed(dev, true);
-		return;
-	}
-	for (guint i = 0; i < dev->syncing->len; i++) {
-		Extent *extent = sync_find(dev, &g_array_index(dev->syncing, SyncItem, i));
-
-		if (extent)
-			extent->map_state = MAP_EXPOSED;
-	}
-	dev->sync_backoff_us = RETRY_MIN_US;
-	sync_over(dev);
-}
-
-static void sync_prepared(void *context, bool ok)
-{
-	DcDevice *dev = context;
-	GArray *ids;
-
-	if (!ok) {
-		sync_failed(dev, false);
-		return;
-	}
-	ids = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	for (guint i = 0; i < dev->syncing->len; i++) {
-		const SyncItem *item = &g_array_index(dev->syncing, SyncItem, i);
-		Extent *extent = sync_find(dev, item);
-
-		/* Released meanwhile: its map has been dropped. */
-		if (!extent)
-			continue;
-		extent->map_state = MAP_EXPOSING;
-		g_array_append_val(ids, item->map_id);
-	}
-	if (ids->len > 0) {
-		dev->sync_req = effect_expose(dev, ids, sync_exposed, dev);
-	} else {
-		g_array_unref(ids);
-		sync_over(dev);
-	}
-}
-
-/* What is on its way out of the list is not mapped once more. */
-static bool sync_may_map(const Extent *extent)
-{
-	const Backend *mem = extent->offer->mem;
-
-	return extent->map_state == MAP_NONE && !extent->locked &&
-	       memory_may_go_to(mem, &extent->offer->dev->host) && mem->state == MEMORY_READY &&
-	       !(mem->is_static && mem->renew_wanted);
-}
-
-static void sync_add(DcDevice *dev, const SyncItem *item, GArray *maps)
-{
-	Extent *extent = find_mappable(dev, item->dpa, 1);
-	Backend *mem;
-	DcMap map;
-
-	/* It may have been cut since it was planned, and its memory have begun anew. */
-	if (!extent || extent->dpa != item->dpa || !sync_may_map(extent) ||
-	    !extent->offer->mem->file)
-		return;
-	mem = extent->offer->mem;
-	if (dev->cap->ops.journal &&
-	    (extent->len != item->len || memory_record_hand_out(mem, &dev->host, NULL))) {
-		dev->sync_again = true;
-		return;
-	}
-	memory_hand_out(mem, &dev->host);
-	map = extent_make_map(extent, extent->dpa, extent->len, item->map_id);
-	extent->map_id = item->map_id;
-	extent->map_state = MAP_PREPARING;
-	g_array_append_val(dev->syncing, *item);
-	g_array_append_val(maps, map);
-}
-
-static void sync_handed_out(DcDevice *dev, const GArray *planned)
-{
-	g_autoptr(GHashTable) recorded = NULL;
-
-	for (guint i = 0; i < planned->len; i++) {
-		uint64_t *incarnation = &g_array_index(planned, SyncItem, i).incarnation;
-
-		if (*incarnation != 0 && !recorded)
-			recorded = g_hash_table_new(g_int64_hash, g_int64_equal);
-		if (*incarnation != 0)
-			g_hash_table_add(recorded, incarnation);
-	}
-	for (const GList *link = dev->cap->memories.head; recorded && link; link = link->next) {
-		Backend *mem = link->data;
-
-		if (g_hash_table_contains(recorded, &mem->incarnation))
-			memory_handed_out(mem, &dev->sync_host);
-	}
-}
-
-static void sync_map(void *context, bool ok)
-{
-	DcDevice *dev = context;
-	g_autoptr(GArray) maps = g_array_new(FALSE, FALSE, sizeof(DcMap));
-	g_autoptr(GArray) planned = g_steal_pointer(&dev->planned);
-
-	dev->sync_dirtying = false;
-	if (ok)
-		sync_handed_out(dev, planned);
-	else
-		sync_retry(dev);
-	if (!ok || !dev->attached || !dc_device_owes_maps(dev) || dev->n_sync_blocks > 0 ||
-	    dev->syncing)
-		return;
-	dev->syncing = g_array_new(FALSE, FALSE, sizeof(SyncItem));
-	for (guint i = 0; i < planned->len && dev->host.serial == dev->sync_host.serial; i++)
-		sync_add(dev, &g_array_index(planned, SyncItem, i), maps);
-	if (maps->len > 0)
-		dev->sync_req = effect_prepare(dev, g_steal_pointer(&maps), sync_prepared, dev);
-	else
-		sync_over(dev);
-}
-
-typedef struct SyncPlan {
-	DcDevice *dev;
-	GHashTable *seen; /* Backends whose descriptor is on record */
-	RowRecord *record;
-} SyncPlan;
-
-static void sync_plan(Extent *extent, void *opaque)
-{
-	SyncPlan *plan = opaque;
-	DcDevice *dev = plan->dev;
-	Backend *mem = extent->offer->mem;
-	SyncItem item = { .dpa = extent->dpa, .len = extent->len };
-	RowExtent *row;
-
-	if (!sync_may_map(extent) || !memory_ensure_file(mem, NULL))
-		return;
-	item.map_id = dev->cap->next_map++;
-	if (plan->record && g_hash_table_add(plan->seen, mem) &&
-	    memory_record_hand_out(mem, &dev->host, plan->record))
-		item.incarnation = mem->incarnation;
-	if (plan->record && mem->is_static) {
-		rows_add_backend(mem, plan->record);
-		row_record_last(plan->record)->backend.map_id = item.map_id;
-		row_record_last(plan->record)->backend.host = dev->host.serial;
-	} else if (plan->record) {
-		row = rows_add_extent(extent, plan->record);
-		row->map_id = item.map_id;
-		row->host = dev->host.serial;
-	}
-	g_array_append_val(dev->planned, item);
-}
-
-static void sync_run(Capacity *cap, const Work *work)
-{
-	DcDevice *dev = work->object;
-	SyncPlan plan = { .dev = dev };
-
-	dev->sync_queued = false;
-	if (dev->syncing || dev->sync_dirtying) {
-		dev->sync_again = true;
-		return;
-	}
-	if (!dev->attached || !dc_device_owes_maps(dev) || dev->n_sync_blocks > 0)
-		return;
-	dev->sync_host = dev->host;
-	dev->planned = g_array_new(FALSE, FALSE, sizeof(SyncItem));
-	plan.record = journal_new(cap, ROW_REASON_DIRTY);
-	plan.seen = g_hash_table_new(NULL, NULL);
-	foreach_mappable(dev, sync_plan, &plan);
-	g_hash_table_unref(plan.seen);
-	dev->sync_dirtying = dev->planned->len > 0;
-	if (!dev->sync_dirtying) {
-		g_clear_pointer(&dev->planned, g_array_unref);
-		g_clear_pointer(&plan.record, row_record_unref);
-	} else if (!cap->ops.journal) {
-		sync_map(dev, true);
-	} else {
-		if (plan.record)
-			rows_add_maps(cap, plan.record);
-		journal_submit(cap, plan.record, false, sync_map, dev);
-	}
-}
-
-void sync_later(DcDevice *dev)
-{
-	if (dev->sync_queued)
-		return;
-	dev->sync_queued = true;
-	capacity_queue(dev->cap, sync_run, dev, 0);
-}
-
 /* ---- what a host that comes back holds ---- */
 
 typedef struct Resume {
@@ -349,8 +61,8 @@ static void resume(DcDevice *dev, const DcHeldMap *held, size_t n_held)
 	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&offer))
 		memory_host_resumed(offer->mem, dev->host.serial);
 	effect_resume(dev, sorted, covered);
-	foreach_mappable(dev, match_held, &match);
-	foreach_mappable(dev, settle_held, NULL);
+	mappable_foreach(dev, match_held, &match);
+	mappable_foreach(dev, settle_held, NULL);
 	parts = held_outside(sorted, covered);
 	if (parts->len > 0)
 		sync_let_go(dev, false, parts);
@@ -368,19 +80,7 @@ static void detach(DcDevice *dev)
 	dev->attached = false;
 	if (dev->command.accept)
 		dc_device_abort_command(dev, CXL_RC_INTERNAL_ERROR);
-	/* Whether it holds them, it will say when it is back. */
-	for (guint i = 0; dev->syncing && i < dev->syncing->len; i++) {
-		Extent *extent = sync_find(dev, &g_array_index(dev->syncing, SyncItem, i));
-
-		if (extent)
-			extent->map_state = MAP_EXPOSED;
-	}
-	if (dev->sync_req != 0)
-		effect_forget(dev, dev->sync_req);
-	g_clear_pointer(&dev->syncing, g_array_unref);
-	dev->sync_req = 0;
-	dev->sync_retry_us = NEVER;
-	dev->sync_backoff_us = RETRY_MIN_US;
+	sync_cut_off(dev);
 }
 
 /* ---- which process it is ---- */
@@ -449,7 +149,7 @@ void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *h
 	detach(dev);
 	if (is_new && had_one) {
 		forget_session(dev, CXL_RC_ABORTED);
-		foreach_mappable(dev, lose_map_to_ghost, NULL);
+		mappable_foreach(dev, lose_map_to_ghost, NULL);
 	} else if (is_new) {
 		dc_device_abort_command(dev, CXL_RC_ABORTED);
 		quarantine_end_all(dev);
@@ -457,7 +157,7 @@ void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *h
 	/* The process may still hold what its former session had; what it lists of it is revoked.
 	 */
 	if (!is_new && host->new_session)
-		foreach_mappable(dev, lose_map, NULL);
+		mappable_foreach(dev, lose_map, NULL);
 	is_known = dev->host.serial == host->serial &&
 		   dev->host.control_only == host->control_only &&
 		   dev->host.max_maps == host->max_maps;
@@ -489,7 +189,7 @@ static void device_host_gone(DcDevice *dev, uint64_t serial)
 		return;
 	detach(dev);
 	forget_session(dev, CXL_RC_ABORTED);
-	foreach_mappable(dev, lose_map, NULL);
+	mappable_foreach(dev, lose_map, NULL);
 	/* Aborting has opened new ones. */
 	effect_confirm_serial(dev, serial);
 	dev->host = (DcHost){ 0 };
@@ -573,7 +273,8 @@ bool dc_device_add_static(DcDevice *dev, uint64_t dpa, Backend *backend, bool fr
 	StaticPart *part;
 
 	if (backend->cap || dpa > dev->config.static_len ||
-	    backend->size > dev->config.static_len - dpa || find_static(dev, dpa, backend->size) ||
+	    backend->size > dev->config.static_len - dpa ||
+	    mappable_find_static(dev, dpa, backend->size) ||
 	    (dev->host.serial != 0 && !dev->cap->restore)) {
 		g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_INVALID,
 			    "device %s: backend %s cannot be a static partition at DPA "

@@ -134,7 +134,8 @@ static void note_failure(Capacity *cap, const JournalWait *wait)
 
 	if (wait->record->epoch == cap->epoch) {
 		cap->epoch++;
-		cap->saved_map = 0;
+		/* Numbers it used are not used again. */
+		rows_add_counters(cap, journal_changes(cap));
 	}
 	g_hash_table_iter_init(&iter, cap->journal);
 	while (!lost && g_hash_table_iter_next(&iter, NULL, (gpointer *)&other))
@@ -187,6 +188,7 @@ static void replace(Capacity *cap)
 	cap->behind = false;
 	cap->replacing = true;
 	cap->replace_us = NEVER;
+	cap->saved_map = cap->next_map;
 	write_record(cap, capacity_dump(cap), true, NULL, NULL);
 }
 

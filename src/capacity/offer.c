@@ -520,6 +520,9 @@ void offer_end(Offer *offer, ExtentState end, CapacityNoticeType notice)
 		extent_set_state(extent, end);
 		memory_unreserve(extent);
 	}
+	/* Some are to be wiped first. */
+	if (offer->live.length > 0)
+		rows_add_offer(offer, false, journal_changes(offer->dev->cap));
 	offer_unpend(offer);
 }
 

@@ -174,6 +174,16 @@ static void unmap(DcDevice *dev, Extent *extent, GArray *revokes, GArray *drops)
 	extent->map_state = MAP_NONE;
 }
 
+/* What stays is mapped if it should have been meanwhile. */
+static void unlock(Extent *extent)
+{
+	DcDevice *dev = extent->offer->dev;
+
+	extent->locked = false;
+	if (extent->map_state == MAP_NONE && dc_device_owes_maps(dev))
+		sync_later(dev);
+}
+
 typedef struct Leaving {
 	Release *release;
 	GPtrArray *extents;
@@ -207,7 +217,8 @@ static void take_out_part(Leaving *leaving, Extent *extent, uint64_t dpa, uint64
 {
 	ExtentList *list = leaving->release->dev->list;
 
-	extent->locked = false;
+	if (dpa > extent->dpa || end < extent_end(extent))
+		unlock(extent);
 	if (dpa > extent->dpa)
 		extent = extent_list_split(list, extent, dpa - extent->dpa);
 	if (end < extent_end(extent))
@@ -286,6 +297,8 @@ static void release_apply(Release *release)
 	}
 	if (leaving.extents->len > 0)
 		dev->generation++;
+	/* Applied although it could not be recorded. */
+	dev->recorded_generation = MAX(dev->recorded_generation, dev->generation);
 	if (release->options.request)
 		request_forced_done(dev, release->options.request, true);
 	start_drain(&leaving);
@@ -313,8 +326,10 @@ static void lock(Release *release, bool locked)
 		Extent *extent;
 
 		while ((run = release_next_run(release->dev, &dpa, end, &extent)) > 0) {
-			if (extent)
-				extent->locked = locked;
+			if (extent && locked)
+				extent->locked = true;
+			else if (extent)
+				unlock(extent);
 			dpa += run;
 		}
 	}

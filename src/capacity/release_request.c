@@ -166,6 +166,13 @@ void request_finish(Request *request, ReleaseState state)
 	if (request->n_in_log > 0 && state != RELEASE_FORCED)
 		delivery_withdraw_records(dev, request->id);
 	set_state(request, state);
+	request_shelve(request);
+}
+
+void request_shelve(Request *request)
+{
+	DcDevice *dev = request->dev;
+
 	g_queue_push_tail_link(&dev->finished_requests, &request->link);
 	request = dev->finished_requests.head->data;
 	if (dev->finished_requests.length > MAX_FINISHED && !request->journaling) {
@@ -314,8 +321,8 @@ static void post(Capacity *cap, const Work *work)
 		request_set_due(request, capacity_now_us(cap) + RETRY_MIN_US);
 	} else {
 		request_set_due(request, NEVER);
-		set_state(request, request->round > 1 ? RELEASE_RESENT : RELEASE_DELIVERED);
 		request->n_resent = request->round - 1;
+		set_state(request, request->round > 1 ? RELEASE_RESENT : RELEASE_DELIVERED);
 	}
 	for (guint i = 0; i < chains->len; i++)
 		post_events(dev, chains->pdata[i]);
@@ -425,8 +432,11 @@ static void asked(void *context, bool ok)
 	dev->n_journaling--;
 	request->recorded = ok && dev->cap->ops.journal;
 	if (!request->live) {
-		if (request->recorded)
+		/* Its ranges are not asked for any more. */
+		if (request->recorded) {
+			request_delete_row(request);
 			request_add_row(request, request->state, journal_changes(dev->cap));
+		}
 		return;
 	}
 	if (!ok) {

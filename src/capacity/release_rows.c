@@ -107,6 +107,8 @@ RowRecord *release_record(DcDevice *dev, const GArray *ranges, const ReleaseOpti
 	}
 	finish_extent(&cutting);
 	if (options->request && !undo)
+		rows_add_counters(dev->cap, record);
+	if (options->request && !undo)
 		request_add_row(options->request, RELEASE_FORCED, record);
 	return record;
 }

@@ -48,6 +48,7 @@ void request_ask_for(Request *request, const Extent *extent, uint64_t dpa, uint6
 void request_set_due(Request *request, uint64_t resend_us);
 /* Not live any more; the oldest finished one may be freed, but not this one. */
 void request_finish(Request *request, ReleaseState state);
+void request_shelve(Request *request); /* the last part of that */
 
 /* request_rows.c; RECORD may be NULL */
 void request_add_rows(const Request *request, RowRecord *record);

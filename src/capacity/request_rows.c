@@ -118,23 +118,29 @@ Request *request_restore(DcDevice *dev, const RowRequest *row)
 	return request;
 }
 
-void request_restore_range(Request *request, const Extent *extent, uint64_t dpa, uint64_t len)
-{
-	request->len += len;
-	request_ask_for(request, extent, dpa, len);
-}
-
 static bool is_finished(const Request *request)
 {
 	return request->state == RELEASE_DONE || request->state == RELEASE_TIMED_OUT ||
 	       request->state == RELEASE_FORCED || request->state == RELEASE_FAILED;
 }
 
+void request_restore_range(Request *request, const Extent *extent, uint64_t dpa, uint64_t len)
+{
+	if (is_finished(request))
+		return;
+	request->len += len;
+	request_ask_for(request, extent, dpa, len);
+}
+
 /* The log has been emptied: what the host did not answer it is asked again. */
 void request_restore_end(Request *request)
 {
-	if (is_finished(request) || request->len == 0) {
-		request_finish(request, is_finished(request) ? request->state : RELEASE_DONE);
+	if (is_finished(request)) {
+		request_shelve(request);
+		return;
+	}
+	if (request->len == 0) {
+		request_finish(request, RELEASE_DONE);
 		return;
 	}
 	request->live = true;

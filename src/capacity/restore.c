@@ -218,7 +218,9 @@ static Restore *restore_new(Capacity *cap, RowRecord *rows)
 	restore->statics = g_ptr_array_new_with_free_func(free_backend);
 	restore->offers = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, free_offer);
 	restore->requests = g_hash_table_new(g_int64_hash, g_int64_equal);
+	restore->made = g_hash_table_new(g_int64_hash, g_int64_equal);
 	restore->extents = g_ptr_array_new();
+	restore->returned = g_ptr_array_new();
 	restore->lost = g_hash_table_new(NULL, NULL);
 	return restore;
 }
@@ -236,7 +238,9 @@ void restore_free(Restore *restore)
 	g_ptr_array_unref(restore->statics);
 	g_hash_table_unref(restore->offers);
 	g_hash_table_unref(restore->requests);
+	g_hash_table_unref(restore->made);
 	g_ptr_array_unref(restore->extents);
+	g_ptr_array_unref(restore->returned);
 	g_hash_table_unref(restore->lost);
 	row_record_unref(restore->rows);
 	g_free(restore);
@@ -349,6 +353,7 @@ bool capacity_restore_end(Capacity *cap, GError **error)
 	     restore_requests(restore, error);
 	if (ok) {
 		cap->restore = NULL;
+		restore_resume_requests(restore);
 		restore_settle(restore);
 		restore_free(restore);
 	} else {

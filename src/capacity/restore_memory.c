@@ -308,6 +308,18 @@ static void doubt_holders(Backend *mem)
 		g_array_index(mem->holders, Holder, i).uncertain = true;
 }
 
+/* A static partition that was about to begin anew for the present one. */
+static bool is_of_former_host(const Backend *mem)
+{
+	for (guint i = 0; i < array_len(mem->holders); i++) {
+		const Holder *holder = &g_array_index(mem->holders, Holder, i);
+
+		if (!holder->wiped && holder->serial != mem->static_dev->host.serial)
+			return true;
+	}
+	return false;
+}
+
 static void delete_orphans(Restore *restore)
 {
 	GHashTableIter iter;
@@ -329,10 +341,14 @@ static void delete_orphans(Restore *restore)
 void restore_settle(Restore *restore)
 {
 	delete_orphans(restore);
+	for (guint i = 0; i < restore->returned->len; i++)
+		memory_return(restore->returned->pdata[i]);
 	g_hash_table_foreach(restore->lost, settle_lost, NULL);
 	for (const GList *link = restore->cap->memories.head; link; link = link->next) {
 		Backend *mem = link->data;
 
+		if (mem->dirty && mem->is_static && mem->wipes && is_of_former_host(mem))
+			memory_renew_static(mem);
 		if (!mem->dirty || mem->is_static)
 			continue;
 		mem->past_unknown = mem->wipes && !has_known_past(mem);

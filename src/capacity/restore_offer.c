@@ -176,7 +176,7 @@ static void build_draining(Building *building, Extent *extent, const RowExtent *
 
 	/* A host without a row has ended; one never given a map has nothing to confirm. */
 	if (row->map_id == 0 || !g_hash_table_contains(building->restore->cap->hosts, &row->host)) {
-		memory_return(extent);
+		g_ptr_array_add(building->restore->returned, extent);
 		return;
 	}
 	extent->map_id = row->map_id;

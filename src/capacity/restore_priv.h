@@ -32,7 +32,9 @@ struct Restore {
 	GPtrArray *statics;          /* Backend: owned until taken */
 	GHashTable *offers;          /* id -> RestoreOffer */
 	GHashTable *requests;        /* id -> RowRequest */
+	GHashTable *made;            /* id -> Request */
 	GPtrArray *extents;          /* RowExtent */
+	GPtrArray *returned;         /* Extents that only wait for their wipe */
 	GHashTable *lost;            /* Backends whose contents are lost -> their old incarnation */
 };
 
@@ -53,5 +55,7 @@ void restore_settle(Restore *restore);
 bool restore_offers(Restore *restore, GError **error);
 /* restore_request.c */
 bool restore_requests(Restore *restore, GError **error);
+/* They are asked again, or over. */
+void restore_resume_requests(Restore *restore);
 
 #endif

@@ -60,7 +60,7 @@ static bool restore_range(Restore *restore, const RowRequestRange *row, GHashTab
 
 bool restore_requests(Restore *restore, GError **error)
 {
-	g_autoptr(GHashTable) made = g_hash_table_new(g_int64_hash, g_int64_equal);
+	GHashTable *made = restore->made;
 	g_autoptr(GPtrArray) rows = hash_table_values(restore->requests);
 
 	g_ptr_array_sort(rows, compare_ids);
@@ -74,10 +74,17 @@ bool restore_requests(Restore *restore, GError **error)
 		    !restore_range(restore, &change->request_range, made, error))
 			return false;
 	}
+	return true;
+}
+
+void restore_resume_requests(Restore *restore)
+{
+	g_autoptr(GPtrArray) rows = hash_table_values(restore->requests);
+
+	g_ptr_array_sort(rows, compare_ids);
 	for (guint i = 0; i < rows->len; i++) {
 		const RowRequest *row = rows->pdata[i];
 
-		request_restore_end(g_hash_table_lookup(made, &row->id));
+		request_restore_end(g_hash_table_lookup(restore->made, &row->id));
 	}
-	return true;
 }

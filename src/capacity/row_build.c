@@ -10,16 +10,21 @@ static RowChange *add(RowRecord *record, RowKind kind)
 	return row_record_add(record, ROW_UPSERT, kind);
 }
 
+static void add_counters(const Capacity *cap, RowRecord *record)
+{
+	add(record, ROW_COUNTERS)->counters = (RowCounters){
+		.next_id = cap->next_id,
+		.next_map = cap->next_map + MAP_MARGIN,
+		.last_serial = cap->last_serial,
+	};
+}
+
 void rows_add_counters(Capacity *cap, RowRecord *record)
 {
 	if (!record)
 		return;
 	cap->saved_map = cap->next_map + MAP_MARGIN;
-	add(record, ROW_COUNTERS)->counters = (RowCounters){
-		.next_id = cap->next_id,
-		.next_map = cap->saved_map,
-		.last_serial = cap->last_serial,
-	};
+	add_counters(cap, record);
 }
 
 void rows_add_maps(Capacity *cap, RowRecord *record)
@@ -357,7 +362,7 @@ RowRecord *capacity_dump(Capacity *cap)
 	gpointer value;
 
 	record->replaces_all = true;
-	rows_add_counters(cap, record);
+	add_counters(cap, record);
 	g_hash_table_iter_init(&iter, cap->hosts);
 	while (g_hash_table_iter_next(&iter, NULL, &value))
 		rows_add_host(value, record);

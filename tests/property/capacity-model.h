@@ -10,9 +10,7 @@
  * to a host while another process can reach the same bytes, or one that shows another's writing.
  */
 
-#include "capacity/capacity_priv.h"
-
-#include <inttypes.h>
+#include "row-table.h"
 
 #define BLOCK      4096u
 #define N_DEVICES  3
@@ -87,7 +85,10 @@ typedef struct Model {
 	Backend *backends[N_BACKENDS];
 	/* How the world behaves: out of 100 */
 	int answer_now, fail, wipe_fail, journal_fail;
+	Backend *ram;          /* static, of device 0 */
+	char *dir;             /* of files */
 	uint64_t failed_epoch; /* of the journal */
+	RowTable *table;       /* where the journal goes; NULL = nowhere */
 	uint64_t n_notices[NOTICE_N_TYPES];
 	uint64_t n_rc[CXL_RC_ABORT_NOT_SUPPORTED + 1];
 } Model;
@@ -312,7 +313,9 @@ static void model_perform(Model *model, Pending *pending)
 		     !model_chance(model, model->journal_fail);
 		if (!ok)
 			model->failed_epoch = MAX(model->failed_epoch, pending->record->epoch);
-		capacity_journal_done(model->cap, pending->req, ok);
+		else if (model->table)
+			row_table_apply(model->table, pending->record);
+capacity_journal_done(model->cap, pending->req, ok);
 		return;
 	}
 	dc_device_effect_done(device->dc, pending->req, ok);
