@@ -53,7 +53,7 @@ typedef enum AuditWhat {
 typedef enum AuditActor {
 	AUDIT_BY_POOL,
 	AUDIT_BY_HOST,   /* name: the device's */
-	AUDIT_BY_CLIENT, /* of the control socket; name: its command's */
+	AUDIT_BY_CLIENT, /* of the control socket; name: its process's (/proc/PID/comm) */
 	AUDIT_N_ACTORS
 } AuditActor;
 
@@ -71,7 +71,7 @@ typedef struct AuditEntry {
 	const char *device, *backend; /* NULL = absent, as are zeros below */
 	Uuid tag;
 	uint64_t id;
-	uint64_t dpa, len; /* absent when len is 0 */
+	uint64_t dpa, len; /* dpa: only with a device and a len */
 	uint64_t count;
 	const char *failure; /* NULL = done; of texts the first 4 KiB count */
 } AuditEntry;

@@ -119,10 +119,9 @@ void audit_format(const AuditEntry *entry, GString *line)
 		append_text(line, "tag", tag);
 	}
 	append_number(line, "id", entry->id);
-	if (entry->len) {
+	if (entry->len && entry->device)
 		g_string_append_printf(line, ",\"dpa\":%" PRIu64, entry->dpa);
-		append_number(line, "len", entry->len);
-	}
+	append_number(line, "len", entry->len);
 	append_number(line, "count", entry->count);
 	g_string_append_printf(line, ",\"result\":\"%s\"", entry->failure ? "failed" : "ok");
 	append_text(line, "reason", entry->failure);
