@@ -26,6 +26,8 @@ extern const CliVerb verb_offer;
 extern const CliVerb verb_qmp;
 extern const CliVerb verb_release;
 extern const CliVerb verb_serve;
+extern const CliVerb verb_trace;
+extern const CliVerb verb_trace;
 extern const CliVerb verb_wait;
 extern const CliVerb verb_withdraw;
 

@@ -27,6 +27,8 @@ const CliVerb *const cli_verbs[] = {
 	&verb_qmp,
 	&verb_release,
 	&verb_serve,
+	&verb_trace,
+	&verb_trace,
 	&verb_wait,
 	&verb_withdraw,
 	NULL,

@@ -84,6 +84,7 @@ char *trace_hex(const void *bytes, size_t len)
 typedef struct Sink {
 	JsonObject *json; /* NULL = not wanted */
 	GString *text;    /* NULL = not wanted */
+	bool is_terse;    /* zeros are left out of the text */
 } Sink;
 
 static void put_number(const Sink *sink, const char *name, uint64_t value, bool as_hex)
@@ -96,7 +97,7 @@ static void put_number(const Sink *sink, const char *name, uint64_t value, bool 
 	} else if (sink->json) {
 		json_object_set_int_member(sink->json, name, (gint64)value);
 	}
-	if (sink->text)
+	if (sink->text && (value != 0 || !sink->is_terse))
 		g_string_append_printf(sink->text, as_hex ? " %s=0x%" PRIx64 : " %s=%" PRIu64, name,
 				       value);
 }
@@ -223,12 +224,14 @@ static void put_fields(const Sink *sink, const TraceLayout *layout, const uint8_
 static void put_record(const Sink *sink, const uint8_t *bytes)
 {
 	const TraceRecordKind *kind = trace_find_record(bytes);
+	Sink header = *sink;
 
+	header.is_terse = true;
 	if (kind)
 		put_string(sink, "record", kind->name);
 	else
 		put_uuid(sink, "record", bytes);
-	put_fields(sink, &trace_record_header, bytes, CXL_EVENT_RECORD_LEN);
+	put_fields(&header, &trace_record_header, bytes, CXL_EVENT_RECORD_LEN);
 	if (kind)
 		put_fields(sink, kind->layout, bytes, CXL_EVENT_RECORD_LEN);
 	else
