@@ -27,7 +27,6 @@ extern const CliVerb verb_qmp;
 extern const CliVerb verb_release;
 extern const CliVerb verb_serve;
 extern const CliVerb verb_trace;
-extern const CliVerb verb_trace;
 extern const CliVerb verb_wait;
 extern const CliVerb verb_withdraw;
 

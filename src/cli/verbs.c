@@ -28,7 +28,6 @@ const CliVerb *const cli_verbs[] = {
 	&verb_release,
 	&verb_serve,
 	&verb_trace,
-	&verb_trace,
 	&verb_wait,
 	&verb_withdraw,
 	NULL,
