@@ -143,7 +143,7 @@ static const CliExample add_examples[] = {
 	{ NULL },
 };
 
-static const char *const add_see_also[] = { "device remove", "offer", NULL };
+static const char *const add_see_also[] = { "device remove", "offer", "host", NULL };
 
 const CliVerb verb_device_add = {
 	.name = "device add",

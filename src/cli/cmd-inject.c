@@ -149,7 +149,7 @@ static const CliExample module_examples[] = {
 	"QEMU's command of that name does; the options are its arguments. What QEMU insists on "  \
 	"and you leave out is 0."
 
-static const char *const see_also[] = { "events", "qmp", NULL };
+static const char *const see_also[] = { "trace", "events", "qmp", NULL };
 
 #define VERB(words, list, shown, what)                                                    \
 	{                                                                                 \

@@ -79,15 +79,21 @@ static bool show(Tracer *tracer)
 /* False: enough. */
 static bool take_event(Tracer *tracer, JsonObject *event)
 {
+	const char *name = cli_member_text(event, "event");
 	JsonNode *data = json_object_get_member(event, "data");
 	g_autoptr(GError) error = NULL;
 	JsonObject *object;
 
-	if (g_strcmp0(cli_member_text(event, "event"), "X_TRACE") != 0 || !data ||
-	    !JSON_NODE_HOLDS_OBJECT(data))
+	if (!name || !data || !JSON_NODE_HOLDS_OBJECT(data))
 		return true;
 	object = json_node_get_object(data);
 	if (g_strcmp0(cli_member_text(object, "device"), tracer->device) != 0)
+		return true;
+	if (strcmp(name, "DEVICE_REMOVED") == 0) {
+		cli_complain(tracer->args, "device %s was removed", tracer->device);
+		return false;
+	}
+	if (strcmp(name, "X_TRACE") != 0)
 		return true;
 	if (!trace_event_parse(object, &tracer->last, &error)) {
 		cli_complain(tracer->args, "%s", error->message);
