@@ -163,9 +163,14 @@ static bool check_counters(Restore *restore, GError **error)
 	GHashTableIter iter;
 	gpointer id;
 
+	/* They are written with the first row that is numbered by them: a pool may have backends
+	 * only. */
 	if (!restore->has_counters)
-		return restore->rows->changes->len == 0 ||
-		       restore_refuse(error, "there are rows but no counters");
+		return g_hash_table_size(restore->offers) + g_hash_table_size(restore->requests) +
+				       g_hash_table_size(restore->devices) +
+				       g_hash_table_size(cap->hosts) + restore->extents->len ==
+			       0 ||
+		       restore_refuse(error, "there are numbered rows but no counters");
 	if (counters->next_id == 0 || counters->next_map == 0 ||
 	    counters->next_id > UINT64_MAX / 2 || counters->next_map > UINT64_MAX / 2 ||
 	    counters->last_serial > UINT64_MAX / 2)
