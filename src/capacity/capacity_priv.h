@@ -362,6 +362,7 @@ struct DcDevice {
 
 	/* DPA of forced releases: first DPA -> QuarantinedRange */
 	GTree *quarantine;
+	bool tell_quarantine; /* again, to the host that comes back after a restart */
 
 	GHashTable *requests;    /* id -> Request */
 	GTree *requested_ranges; /* first DPA -> RequestedRange of a live request */
@@ -485,6 +486,8 @@ void quarantine_add_range(DcDevice *dev, Extent *extent, uint64_t dpa, uint64_t 
 uint64_t quarantine_run(const DcDevice *dev, uint64_t dpa);
 void quarantine_end(DcDevice *dev, uint64_t dpa, uint64_t len);
 void quarantine_end_all(DcDevice *dev);
+/* After a restart: the log, and with it what the host was to hear, has gone with the daemon. */
+void quarantine_tell_again(DcDevice *dev);
 
 /* ---- release_request.c ---- */
 void requests_init(DcDevice *dev);

@@ -170,6 +170,7 @@ void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *h
 		renew_statics(dev);
 	if (dc_device_owes_maps(dev))
 		resume(dev, held, n_held);
+	quarantine_tell_again(dev);
 	/* Offers may now find their memory fit, or not. */
 	delivery_unblock(dev, OFFER_BLOCK_MEMORY);
 	capacity_leave(dev->cap);

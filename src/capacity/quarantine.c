@@ -100,3 +100,48 @@ void quarantine_end_all(DcDevice *dev)
 		quarantine_end(dev, range->dpa, range->len);
 	}
 }
+
+static DcEvent describe_range(DcDevice *dev, const QuarantinedRange *range)
+{
+	DcEvent event = {
+		.cookie = dev->cap->next_id++,
+		.type = DC_EVENT_FORCED_RELEASE,
+		.region = range->extent->region,
+		.dpa = range->dpa,
+		.len = range->len,
+		.tag = range->extent->offer->tag,
+		.shared_seq = range->extent->shared_seq,
+	};
+	uint32_t n;
+
+	dc_device_limits(dev, &n, &event.available_extents, &n, &event.available_tags);
+	return event;
+}
+
+/* What finds no room is told after the next restart, if it has not ended with a reset. */
+static void tell_again(Capacity *cap, const Work *work)
+{
+	DcDevice *dev = work->object;
+	g_autoptr(GArray) events = g_array_new(FALSE, FALSE, sizeof(DcEvent));
+
+	for (GTreeNode *node = g_tree_node_first(dev->quarantine); node;
+	     node = g_tree_node_next(node)) {
+		DcEvent event;
+
+		if (!dev->ops.log_reserve(dev->opaque, 1))
+			break;
+		event = describe_range(dev, g_tree_node_value(node));
+		g_array_append_val(events, event);
+	}
+	rows_add_counters(cap, journal_changes(cap));
+	/* The host may answer from inside. */
+	for (guint i = 0; i < events->len; i++)
+		dev->ops.log_post(dev->opaque, &g_array_index(events, DcEvent, i));
+}
+
+void quarantine_tell_again(DcDevice *dev)
+{
+	if (dev->tell_quarantine && g_tree_nnodes(dev->quarantine) > 0)
+		capacity_queue(dev->cap, tell_again, dev, 0);
+	dev->tell_quarantine = false;
+}

@@ -307,6 +307,7 @@ static bool restore_range(Restore *restore, const RowQuarantine *row, const RowQ
 				      "x: overlaps the range below it",
 				      row->dpa);
 	quarantine_add_range(device->dev, extent, row->dpa, row->len);
+	device->dev->tell_quarantine = true;
 	extent->quarantined_len += row->len;
 	return true;
 }
