@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* softdcd events: the audit log, and what happens from now on. */
+#include "cli/audit.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
@@ -9,10 +10,10 @@
 #include <string.h>
 
 /*
- * Design. Both kinds come out as one object a line with "time" (microseconds of the epoch) and
- * "event": an audit record as the daemon has it, an event with the members of its data. Events are
- * kept from before the audit log is read, so nothing falls between; those that the log had already
- * told are left out.
+ * Design. Both kinds come out as one object a line with "time" (microseconds of the epoch): an
+ * audit record as the daemon has it, with "what" and "who"; an event with "event" and the members
+ * of its data. Events are kept from before the audit log is read, so nothing falls between; those
+ * that the log has told already are left out.
  */
 
 static char *time_text(int64_t time_us)
@@ -23,17 +24,21 @@ static char *time_text(int64_t time_us)
 	return g_strdup_printf("%s.%06d", text ? text : "?", (int)(time_us % G_USEC_PER_SEC));
 }
 
-/* "device=dev0 len=4096": all members but those that begin the line. */
+/* "device=dev0 len=4096": all members but those that begin the line; objects are flattened. */
 static void append_members(GString *line, JsonObject *object)
 {
 	g_autoptr(GList) names = json_object_get_members(object);
 
 	for (GList *name = names; name; name = name->next) {
+		static const char *const told[] = { "time", "event", "what", NULL };
 		JsonNode *node = json_object_get_member(object, name->data);
 
-		if (strcmp(name->data, "time") == 0 || strcmp(name->data, "event") == 0 ||
-		    JSON_NODE_HOLDS_NULL(node))
+		if (g_strv_contains(told, name->data) || JSON_NODE_HOLDS_NULL(node))
 			continue;
+		if (JSON_NODE_HOLDS_OBJECT(node)) {
+			append_members(line, json_node_get_object(node));
+			continue;
+		}
 		g_string_append_printf(line, " %s=", (char *)name->data);
 		if (JSON_NODE_HOLDS_VALUE(node) &&
 		    json_node_get_value_type(node) == G_TYPE_STRING &&
@@ -51,9 +56,10 @@ static void print_line(const CliArgs *args, JsonObject *object)
 
 	if (cli_wants_table(args)) {
 		g_autofree char *time = time_text(cli_member_int(object, "time"));
-		const char *event = cli_member_text(object, "event");
+		const char *what = cli_member_text(object, "what");
+		const char *name = what ? what : cli_member_text(object, "event");
 
-		g_string_append_printf(line, "%s  %-26s", time, event ? event : "?");
+		g_string_append_printf(line, "%s  %-26s", time, name ? name : "?");
 		append_members(line, object);
 	} else {
 		g_autoptr(JsonNode) node = json_node_alloc();
@@ -67,41 +73,32 @@ static void print_line(const CliArgs *args, JsonObject *object)
 
 /* ---- the audit log ---- */
 
-static JsonObject *audit_page(CliClient *client, int64_t since_us, int64_t after)
-{
-	JsonObject *arguments = json_object_new();
+typedef struct Audit {
+	const CliArgs *args;
+	int64_t last_us; /* when the last record was written */
+} Audit;
 
-	json_object_set_int_member(arguments, "since", since_us);
-	json_object_set_int_member(arguments, "after", after);
-	return cli_client_object(client, "x-query-audit", arguments);
+static void print_record(JsonObject *record, int64_t time_us, void *opaque)
+{
+	Audit *audit = opaque;
+
+	json_object_set_int_member(record, "time", time_us);
+	print_line(audit->args, record);
+	audit->last_us = MAX(audit->last_us, time_us);
 }
 
 /* Prints all of it; RET_LAST_US: when the last of it was written. */
 static bool print_audit(CliClient *client, int64_t since_us, int64_t *ret_last_us)
 {
-	int64_t after = 0;
-	bool more = true;
+	Audit audit = { .args = client->args };
+	GError *error = NULL;
 
-	while (more) {
-		g_autoptr(JsonObject) page = audit_page(client, since_us, after);
-		JsonNode *node = page ? json_object_get_member(page, "records") : NULL;
-		JsonArray *records = node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node)
-									 : NULL;
-
-		if (!records)
-			return client->exit == EXIT_DONE;
-		for (guint i = 0; i < json_array_get_length(records); i++) {
-			JsonNode *record = json_array_get_element(records, i);
-
-			if (!JSON_NODE_HOLDS_OBJECT(record))
-				continue;
-			print_line(client->args, json_node_get_object(record));
-			after = cli_member_int(json_node_get_object(record), "seq");
-			*ret_last_us = cli_member_int(json_node_get_object(record), "time");
-		}
-		more = json_array_get_length(records) > 0 &&
-		       json_object_get_boolean_member_with_default(page, "more", FALSE);
+	if (!cli_read_audit(client->qmp, since_us, CLI_CALL_TIMEOUT_MS, print_record, &audit,
+			    &error)) {
+		cli_client_fail(client, error);
+		return false;
 	}
+	*ret_last_us = audit.last_us;
 	return true;
 }
 
@@ -210,12 +207,13 @@ const CliVerb verb_events = {
 	.summary = "print the audit log, or events as they happen",
 	.text = "Without --follow, prints the audit log: every offer, acceptance, release and "
 		"wipe, "
-		"with who asked for it and what came of it; all of it, or what --since says. With "
-		"--follow, prints events as they happen; with both, first the one and then the "
-		"other, and nothing falls between.\n\n"
-		"Each is an object on a line of its own, with \"time\" in microseconds since 1970 "
-		"and \"event\". A record of the audit log also has \"seq\", \"who\", \"what\" and "
-		"\"result\"; an event has the members docs/qmp.md says.\n\n"
+		"and whatever else was asked for, with who asked and what came of it; all of it, "
+		"or what --since says. With --follow, prints events as they happen; with both, "
+		"first the one and then the other, and nothing falls between.\n\n"
+		"Each is an object on a line of its own, with \"time\" in microseconds since 1970. "
+		"A record of the audit log has \"what\" was done, \"who\" did it, to which object, "
+		"and the \"result\", ok or failed. An event has \"event\", its name, and the "
+		"members docs/qmp.md says.\n\n"
 		"A client that reads too slowly is disconnected by the daemon, which ends the verb "
 		"with 5.",
 	.options = options,

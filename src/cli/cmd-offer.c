@@ -228,6 +228,19 @@ static void wait_for_answer(CliClient *client, OfferWait *wait)
 	print_offer(client->args, wait, wait->withdrawn ? "withdrawn" : "declined");
 }
 
+/* How it is now; a host may have answered already. */
+static void tell_state(CliClient *client, OfferWait *wait)
+{
+	JsonObject *arguments = json_object_new();
+	g_autoptr(JsonArray) offers = NULL;
+
+	json_object_set_string_member(arguments, "device", wait->device);
+	offers = cli_client_list(client, "query-offers", arguments);
+	if (offers)
+		print_offer(client->args, wait,
+			    is_pending(offers, wait) && wait->state ? wait->state : "offered");
+}
+
 static ExitCode run_offer(const CliArgs *args)
 {
 	OfferWait wait = { .device = cli_text(args, "DEVICE") };
@@ -245,7 +258,7 @@ static ExitCode run_offer(const CliArgs *args)
 		if (cli_flag(args, "wait"))
 			wait_for_answer(&client, &wait);
 		else
-			print_offer(args, &wait, "offered");
+			tell_state(&client, &wait);
 	}
 	cli_client_close(&client);
 	g_free(wait.state);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* softdcd wait: until a tag is in a state in a device. */
+#include "cli/audit.h"
 #include "cli/cmd.h"
 #include "cli/columns.h"
 #include "cli/request.h"
@@ -39,56 +40,35 @@ static void note_event(CliClient *client, const char *name, JsonObject *data, vo
 
 /* ---- before we were here ---- */
 
-/* Does an audit record speak of this tag in this device? */
-static bool is_about(const TagWait *wait, JsonObject *record)
+static void look_at_record(JsonObject *record, int64_t time_us, void *opaque)
 {
+	TagWait *wait = opaque;
 	const char *what = cli_member_text(record, "what");
-	g_auto(GStrv) words = g_strsplit(what ? what : "", " ", -1);
-	bool device = false, tag = false;
+	static const char *const verdicts[] = { "offer", "accept", "decline", "withdraw", NULL };
 
-	for (unsigned i = 0; words[i] && words[i + 1]; i++) {
-		device |= g_str_equal(words[i], "device") &&
-			  g_str_equal(words[i + 1], wait->device);
-		tag |= g_str_equal(words[i], "tag") && g_str_equal(words[i + 1], wait->tag);
-	}
-	return device && tag;
+	if (g_strcmp0(cli_member_text(record, "device"), wait->device) == 0 &&
+	    g_strcmp0(cli_member_text(record, "tag"), wait->tag) == 0 &&
+	    g_strcmp0(cli_member_text(record, "result"), "ok") == 0 && what &&
+	    g_strv_contains(verdicts, what))
+		wait->declined = g_str_equal(what, "decline");
 }
 
-static JsonObject *audit_page(CliClient *client, int64_t after)
-{
-	JsonObject *arguments = json_object_new();
-
-	json_object_set_int_member(arguments, "since", g_get_real_time() - G_TIME_SPAN_DAY);
-	json_object_set_int_member(arguments, "after", after);
-	return cli_client_object(client, "x-query-audit", arguments);
-}
-
-/* An offer that was declined is in no list any more; the audit log knows it. */
+/*
+ * An offer that was declined is in no list any more; the audit log knows it. A pool without one
+ * (ephemeral) cannot tell.
+ */
 static bool look_back(CliClient *client, TagWait *wait)
 {
-	int64_t after = 0;
-	bool more;
+	GError *error = NULL;
 
-	do {
-		g_autoptr(JsonObject) page = audit_page(client, after);
-		JsonNode *records = page ? json_object_get_member(page, "records") : NULL;
-		JsonArray *list = records && JSON_NODE_HOLDS_ARRAY(records)
-					  ? json_node_get_array(records)
-					  : NULL;
-
-		if (!list)
-			return client->exit == EXIT_DONE;
-		for (guint i = 0; i < json_array_get_length(list); i++) {
-			JsonObject *record = json_array_get_object_element(list, i);
-			const char *event = cli_member_text(record, "event");
-
-			after = cli_member_int(record, "seq");
-			if (event && is_about(wait, record))
-				wait->declined = g_str_equal(event, "CAPACITY_DECLINED");
-		}
-		more = json_array_get_length(list) > 0 &&
-		       json_object_get_boolean_member_with_default(page, "more", FALSE);
-	} while (more);
+	if (cli_read_audit(client->qmp, g_get_real_time() - G_TIME_SPAN_DAY, CLI_CALL_TIMEOUT_MS,
+			   look_at_record, wait, &error))
+		return true;
+	if (error->domain != QMP_ERROR) {
+		cli_client_fail(client, error);
+		return false;
+	}
+	g_error_free(error);
 	return true;
 }
 

@@ -8,50 +8,63 @@
 #include <string.h>
 #include <unistd.h>
 
-static void answer_audit(Fake *fake, const char *after, const char *answer)
-{
-	g_autofree char *arguments = fake_expect(fake, "x-query-audit");
-
-	g_assert_true(g_str_has_suffix(arguments, after));
-	fake_return(fake, answer);
-}
-
-#define RECORD(seq, time, event)                                     \
-	"{\"seq\": " seq ", \"time\": " time ", \"event\": \"" event \
-	"\", \"who\": \"uid 0\", \"what\": \"device dev0\", \"result\": \"ok\"}"
+#define TIME "2026-11-23T04:00:00.000017Z" /* 1795406400000017 */
+#define RECORD(what)                                 \
+	"{\"time\": \"" TIME "\", \"what\": \"" what \
+	"\", \"who\": {\"actor\": \"pool\"}, \"result\": \"ok\"}"
 
 static void test_audit(void)
 {
 	g_autoptr(Fake) fake = fake_new();
-	g_auto(GStrv) lines = NULL;
 
 	fake_run(fake, "events --since @1700000000");
 	fake_accept(fake);
-	fake_expect_with(fake, "x-query-audit", "{\"since\":1700000000000000,\"after\":0}");
-	fake_return(fake, "{\"records\": [" RECORD("40", "1", "A") "], \"more\": true}");
-	answer_audit(fake, "\"after\":40}",
-		     "{\"records\": [" RECORD("41", "2", "B") "," RECORD("42", "3",
-									 "C") "], "
-									      "\"more\": false}");
+	fake_expect_with(fake, "x-query-audit", "{\"since\":1700000000000000}");
+	fake_return(fake, "{\"records\": [" RECORD("a") "], \"more\": true, \"cursor\": \"1:2\"}");
+	fake_expect_with(fake, "x-query-audit", "{\"since\":1700000000000000,\"cursor\":\"1:2\"}");
+	fake_return(fake, "{\"records\": [" RECORD("b") "," RECORD("c") "], \"more\": false, "
+									"\"cursor\": \"1:4\"}");
 	g_assert_cmpint(fake_end(fake), ==, EXIT_DONE);
-	lines = g_strsplit(fake->out, "\n", -1);
-	g_assert_cmpuint(g_strv_length(lines), ==, 4);
-	g_assert_cmpstr(lines[0], ==,
-			"{\"seq\": 40, \"time\": 1, \"event\": \"A\", \"who\": \"uid 0\", "
-			"\"what\": \"device dev0\", \"result\": \"ok\"}");
-	g_assert_nonnull(strstr(lines[2], "\"C\""));
+	g_assert_cmpstr(fake->out, ==,
+			"{\"time\": 1795406400000017, \"what\": \"a\", \"who\": {\"actor\": "
+			"\"pool\"}, \"result\": \"ok\"}\n"
+			"{\"time\": 1795406400000017, \"what\": \"b\", \"who\": {\"actor\": "
+			"\"pool\"}, \"result\": \"ok\"}\n"
+			"{\"time\": 1795406400000017, \"what\": \"c\", \"who\": {\"actor\": "
+			"\"pool\"}, \"result\": \"ok\"}\n");
 }
 
-/* A page that promises more and is empty must not be asked for again and again. */
-static void test_empty_page(void)
+/* What promises more and has nothing, or does not say where, must not be asked for for ever. */
+static void test_odd_pages(void)
+{
+	static const char *const pages[] = {
+		"{\"records\": [], \"more\": true, \"cursor\": \"1:0\"}",
+		"{\"records\": [" RECORD("a") "], \"more\": true}",
+		"{\"records\": [7, []], \"more\": false}",
+		"{}",
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(pages); i++) {
+		g_autoptr(Fake) fake = fake_new();
+
+		fake_run(fake, "events");
+		fake_accept(fake);
+		fake_answer(fake, "x-query-audit", pages[i]);
+		g_assert_cmpint(fake_end(fake), ==, EXIT_DONE);
+	}
+}
+
+static void test_refused(void)
 {
 	g_autoptr(Fake) fake = fake_new();
+	g_autofree char *arguments = NULL;
 
 	fake_run(fake, "events");
 	fake_accept(fake);
-	answer_audit(fake, "\"after\":0}", "{\"records\": [], \"more\": true}");
-	g_assert_cmpint(fake_end(fake), ==, EXIT_DONE);
-	g_assert_cmpstr(fake->out, ==, "");
+	arguments = fake_expect(fake, "x-query-audit");
+	fake_refuse(fake, "GenericError", "pool x is ephemeral and keeps no audit log");
+	g_assert_cmpint(fake_end(fake), ==, EXIT_REFUSED);
+	fake_assert_err(fake, "keeps no audit log");
 }
 
 static void test_human(void)
@@ -60,12 +73,14 @@ static void test_human(void)
 
 	fake_run(fake, "events -H");
 	fake_accept(fake);
-	answer_audit(fake, "\"after\":0}",
-		     "{\"records\": [" RECORD("7", "1795406400000017", "CAPACITY_OFFERED") "]}");
+	fake_answer(fake, "x-query-audit",
+		    "{\"records\": [{\"time\": \"" TIME "\", \"what\": \"offer\", \"who\": "
+		    "{\"actor\": \"client\", \"pid\": 7}, \"device\": \"dev0\", \"tag\": null, "
+		    "\"result\": \"failed\", \"reason\": \"no room\"}], \"more\": false}");
 	g_assert_cmpint(fake_end(fake), ==, EXIT_DONE);
-	g_assert_nonnull(strstr(fake->out, ".000017  CAPACITY_OFFERED"));
-	g_assert_nonnull(
-		strstr(fake->out, " seq=7 who=\"uid 0\" what=\"device dev0\" result=ok\n"));
+	g_assert_nonnull(strstr(fake->out, ".000017  offer "));
+	g_assert_nonnull(strstr(fake->out, " actor=client pid=7 device=dev0 result=failed "
+					   "reason=\"no room\"\n"));
 }
 
 static void test_follow(void)
@@ -107,14 +122,14 @@ static void test_both(void)
 	fake_accept(fake);
 	fake_event(fake, "CAPACITY_OFFERED", "{\"device\": \"dev0\"}");
 	fake_event(fake, "HOST_CONNECTED", "{\"device\": \"dev0\"}");
-	answer_audit(fake, "\"after\":0}",
-		     "{\"records\": [" RECORD("7", "1795406400000017", "CAPACITY_OFFERED") "]}");
+	fake_answer(fake, "x-query-audit",
+		    "{\"records\": [" RECORD("offer") "], \"more\": false, \"cursor\": \"x\"}");
 	fake_event(fake, "DEVICE_ADDED", "{\"device\": \"dev1\"}");
 	fake_hang_up(fake);
 	g_assert_cmpint(fake_end(fake), ==, EXIT_NO_DAEMON);
 	lines = g_strsplit(fake->out, "\n", -1);
 	g_assert_cmpuint(g_strv_length(lines), ==, 4);
-	g_assert_nonnull(strstr(lines[0], "\"seq\": 7"));
+	g_assert_nonnull(strstr(lines[0], "\"what\": \"offer\""));
 	g_assert_nonnull(strstr(lines[1], "HOST_CONNECTED"));
 	g_assert_nonnull(strstr(lines[2], "DEVICE_ADDED"));
 }
@@ -154,7 +169,8 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/protocol/cli/events/audit", test_audit);
-	g_test_add_func("/protocol/cli/events/empty-page", test_empty_page);
+	g_test_add_func("/protocol/cli/events/odd-pages", test_odd_pages);
+	g_test_add_func("/protocol/cli/events/refused", test_refused);
 	g_test_add_func("/protocol/cli/events/human", test_human);
 	g_test_add_func("/protocol/cli/events/follow", test_follow);
 	g_test_add_func("/protocol/cli/events/follow-for-a-while", test_follow_for_a_while);

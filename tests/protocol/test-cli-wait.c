@@ -41,9 +41,11 @@ static void test_offer(void)
 	g_autoptr(Fake) fake = fake_new();
 
 	start_offer(fake, "");
+	fake_answer(fake, "query-offers", "[" OFFER("queued", "\"the host\"") "]");
 	g_assert_cmpint(fake_end(fake), ==, EXIT_DONE);
 	assert_member(fake, "offer", "12");
-	assert_member(fake, "state", "\"offered\"");
+	assert_member(fake, "state", "\"queued\"");
+	g_assert_cmpstr(fake->err, ==, "offer 12 waits for the host\n");
 	assert_member(fake, "tag", "\"" FAKE_TAG "\"");
 }
 
@@ -359,10 +361,10 @@ static void test_wait_declined(void)
 	assert_member(fake, "state", "\"declined\"");
 }
 
-#define RECORD(event, device)                                                              \
-	"{\"seq\": 1, \"time\": 1, \"event\": \"" event                                    \
-	"\", \"who\": \"x\", \"what\": \"device " device " dpa 0x0 len 4096 tag " FAKE_TAG \
-	"\", \"result\": \"ok\"}"
+#define RECORD(what, device, result)                                        \
+	"{\"time\": \"2026-11-23T05:00:40.056279Z\", \"what\": \"" what     \
+	"\", \"who\": {}, \"device\": \"" device "\", \"tag\": \"" FAKE_TAG \
+	"\", \"result\": \"" result "\"}"
 
 static void test_wait_declined_before(void)
 {
@@ -370,11 +372,10 @@ static void test_wait_declined_before(void)
 		const char *records;
 		bool declined;
 	} cases[] = {
-		{ RECORD("CAPACITY_OFFERED", "dev0") "," RECORD("CAPACITY_DECLINED", "dev0"),
-		  true },
-		{ RECORD("CAPACITY_DECLINED", "dev0") "," RECORD("CAPACITY_OFFERED", "dev0"),
-		  false },
-		{ RECORD("CAPACITY_DECLINED", "dev01"), false },
+		{ RECORD("offer", "dev0", "ok") "," RECORD("decline", "dev0", "ok"), true },
+		{ RECORD("decline", "dev0", "ok") "," RECORD("offer", "dev0", "failed"), true },
+		{ RECORD("decline", "dev0", "ok") "," RECORD("offer", "dev0", "ok"), false },
+		{ RECORD("decline", "dev1", "ok"), false },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -387,6 +388,22 @@ static void test_wait_declined_before(void)
 		fake_answer(fake, "query-extents", "[]");
 		g_assert_cmpint(fake_end(fake), ==, cases[i].declined ? EXIT_DONE : EXIT_TIMED_OUT);
 	}
+}
+
+/* An ephemeral pool has no audit log; what happens from now on is enough. */
+static void test_wait_declined_no_audit(void)
+{
+	g_autoptr(Fake) fake = fake_new();
+	g_autofree char *arguments = NULL;
+
+	start_wait(fake, "declined");
+	arguments = fake_expect(fake, "x-query-audit");
+	fake_refuse(fake, "GenericError", "ephemeral");
+	fake_answer(fake, "query-extents", "[" EXTENT("offered", "4096", "1") "]");
+	fake_event(fake, "CAPACITY_DECLINED", DATA("1"));
+	fake_answer(fake, "query-extents", "[]");
+	g_assert_cmpint(fake_end(fake), ==, EXIT_DONE);
+	g_assert_cmpstr(fake->err, ==, "");
 }
 
 static void test_wait_hopeless(void)
@@ -446,6 +463,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/cli/wait/no-race", test_wait_no_race);
 	g_test_add_func("/protocol/cli/wait/declined", test_wait_declined);
 	g_test_add_func("/protocol/cli/wait/declined-before", test_wait_declined_before);
+	g_test_add_func("/protocol/cli/wait/declined-no-audit", test_wait_declined_no_audit);
 	g_test_add_func("/protocol/cli/wait/hopeless", test_wait_hopeless);
 	g_test_add_func("/protocol/cli/wait/timeout", test_wait_timeout);
 	g_test_add_func("/protocol/cli/wait/no-device", test_wait_no_device);
