@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a host gets: speed of an accepted extent, time to accept, mailbox round trips, idle memory.
- */
+/* What a host gets: speed of an accepted extent, time to accept, mailbox round trips. */
 #include "bench/bench.h"
 #include "cli/demo.h"
 
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define SPEED_ROUNDS   15u
@@ -20,30 +18,6 @@ static void must(bool ok, GError *error)
 {
 	if (!ok)
 		g_error("%s", error->message);
-}
-
-/* In a child, so that nothing but the idle pool is in its memory. */
-static void bench_idle(void)
-{
-	int fds[2];
-	uint64_t len = 0;
-	pid_t pid;
-
-	if (pipe(fds))
-		g_error("pipe failed");
-	pid = fork();
-	if (!pid) {
-		GError *error = NULL;
-
-		must(demo_measure_idle(&len, &error), error);
-		_exit(write(fds[1], &len, sizeof(len)) == sizeof(len) ? 0 : 1);
-	}
-	if (read(fds[0], &len, sizeof(len)) != sizeof(len))
-		g_error("the idle pool did not answer");
-	waitpid(pid, NULL, 0);
-	close(fds[0]);
-	close(fds[1]);
-	bench_report("idle-rss-mib", (double)len / (1 << 20), "MiB", BENCH_AT_MOST, 32);
 }
 
 static void bench_speed(Demo *demo)
@@ -139,7 +113,6 @@ int main(void)
 		.size = DEMO_LEN,
 	};
 
-	bench_idle();
 	demo.started_us = (uint64_t)g_get_monotonic_time();
 	must(demo_set_up(&demo, &error), error);
 	backend.tag = demo.tag;

@@ -24,10 +24,10 @@ void bench_report(const char *name, double value, const char *unit, BenchTarget 
 	fflush(stdout);
 }
 
-void bench_info(const char *name, double value, const char *unit)
+void bench_info(const char *name, double value, const char *unit, BenchTarget kind)
 {
 	printf("{\"name\": \"%s\", \"value\": %.4f, \"unit\": \"%s\", \"target\": null, "
-	       "\"met\": null, \"better\": \"less\"}\n",
-	       name, value, unit);
+	       "\"met\": null, \"better\": \"%s\"}\n",
+	       name, value, unit, kind == BENCH_AT_MOST ? "less" : "more");
 	fflush(stdout);
 }

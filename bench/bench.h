@@ -16,6 +16,6 @@ uint64_t bench_now_ns(void);
 void bench_report(const char *name, double value, const char *unit, BenchTarget kind,
 		  double target);
 /* The same without a target ("target" and "met" are null): good to know, not promised. */
-void bench_info(const char *name, double value, const char *unit);
+void bench_info(const char *name, double value, const char *unit, BenchTarget kind);
 
 #endif
