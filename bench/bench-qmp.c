@@ -135,7 +135,7 @@ int main(void)
 	}
 	qmp_client_free(client);
 	server_stop(&server);
-	bench_info("qmp-empty-per-s", median(single, ROUNDS), "1/s");
-	bench_info("qmp-pipelined-per-s", median(stream, ROUNDS), "1/s");
+	bench_report("qmp-empty-per-s", median(single, ROUNDS), "1/s", BENCH_AT_LEAST, 10000);
+	bench_report("qmp-pipelined-per-s", median(stream, ROUNDS), "1/s", BENCH_AT_LEAST, 50000);
 	return 0;
 }
