@@ -246,19 +246,19 @@ static int step(HostPort *port, GError **error)
 {
 	int n = tell_changes(port);
 
-	if (!port->vfio_path && is_lost(port)) {
-		g_set_error(error, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED,
-			    "port %u: the device has closed the connection", port->port);
-		return -1;
-	}
-	if (!port->is_away && !is_lost(port) && port->dcd)
+	if (!port->is_away && port->dcd && !atomic_load(&port->is_closed))
 		n += look_at_events(port);
-	if (!port->is_away && is_lost(port)) {
+	if (!port->is_away) {
+		if (!is_lost(port))
+			return n;
+		if (!port->vfio_path) {
+			g_set_error(error, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED,
+				    "port %u: the device has closed the connection", port->port);
+			return -1;
+		}
 		lose(port, "the pool has closed the connection, or is gone");
 		n++;
 	}
-	if (!port->is_away)
-		return n;
 	if (has_given_up(port, error))
 		return -1;
 	if (now_us() >= port->next_us) {
