@@ -311,6 +311,7 @@ static ExitCode run(const CliArgs *args)
 		.is_human = cli_flag(args, "human") ||
 			    (!cli_flag(args, "json") && isatty(STDOUT_FILENO)),
 		.checks = cli_given(args, "check"),
+		.expects_zeros = cli_flag(args, "expect-zeros"),
 	};
 	ProcessHostConfig config = {
 		.window_len = cli_value(args, "window", 0)->number,
@@ -378,6 +379,7 @@ static const CliParam options[] = {
 	{ .name = "reconnect-timeout",
 	  .type = CLI_DURATION,
 	  .help = "end when a device has been away for so long; without it, never" },
+	{ .name = "expect-zeros", .type = CLI_FLAG, .hidden = true },
 	{ .name = "check",
 	  .type = CLI_UINT,
 	  .meta = "SEED",

@@ -69,6 +69,7 @@ struct HostCmd {
 	unsigned n_devices;
 	bool is_human;
 	bool checks;
+	bool expects_zeros; /* in what comes new */
 	uint64_t seed;
 	bool has_mismatch;
 };

@@ -77,7 +77,8 @@ static bool is_still_there(const HostGroup *group, const HostMap *map, uint64_t 
 	       place.incarnation == map->place.incarnation;
 }
 
-static bool verify_map(const HostGroup *group, const HostMap *map)
+/* The pattern, or zeros. */
+static bool verify_map(const HostGroup *group, const HostMap *map, bool zeros)
 {
 	uint64_t key = map_key(group, map);
 	uint64_t words[N_WORDS];
@@ -88,7 +89,7 @@ static bool verify_map(const HostGroup *group, const HostMap *map)
 		access_memory(group, map->hpa + at, words, len, false);
 		for (uint64_t i = 0; i < len / sizeof(words[0]); i++) {
 			uint64_t offset = at + i * sizeof(words[0]);
-			uint64_t expected = pattern(key, map->place.offset + offset);
+			uint64_t expected = zeros ? 0 : pattern(key, map->place.offset + offset);
 
 			if (words[i] == expected)
 				continue;
@@ -115,11 +116,15 @@ bool host_check_accepted(HostGroup *group)
 
 		if (!map->place.writable)
 			continue;
+		/* A former tenant's bytes must be gone. */
+		if (is_first && !group->recovered && group->device->cmd->expects_zeros &&
+		    !verify_map(group, map, true))
+			return false;
 		/* A host before us may have filled it, or have ended in the middle of that. */
 		if (is_first && !(group->recovered && is_filled(group, map))) {
 			fill_map(group, map);
 			group->checked = HOST_FILLED;
-		} else if (!verify_map(group, map)) {
+		} else if (!verify_map(group, map, false)) {
 			return false;
 		} else if (group->checked == HOST_UNCHECKED) {
 			group->checked = HOST_VERIFIED;
@@ -135,7 +140,7 @@ bool host_check_held(HostGroup *group)
 	for (guint i = 0; i < group->maps->len; i++) {
 		const HostMap *map = &g_array_index(group->maps, HostMap, i);
 
-		if (map->place.writable && !verify_map(group, map))
+		if (map->place.writable && !verify_map(group, map, false))
 			return false;
 	}
 	return true;

@@ -140,23 +140,42 @@ static bool all_may_go(Apply *apply, GError **error)
 
 /* ---- which objects are the configuration's ---- */
 
-static void save_origins(Apply *apply, bool also_old)
+static void add_present(GString *text, PoolDaemon *daemon)
+{
+	g_autoptr(GPtrArray) backends = daemon_list_backends(daemon);
+	g_autoptr(GPtrArray) devices = daemon_list_devices(daemon);
+
+	for (guint i = 0; i < backends->len; i++) {
+		const BackendSpec *spec = ((DaemonBackend *)backends->pdata[i])->spec;
+
+		if (spec->origin == SPEC_FROM_CONFIG)
+			g_string_append_printf(text, "backend %s\n", spec->config.name);
+	}
+	for (guint i = 0; i < devices->len; i++) {
+		const DeviceSpec *spec = ((DaemonDevice *)devices->pdata[i])->spec;
+
+		if (spec->origin == SPEC_FROM_CONFIG)
+			g_string_append_printf(text, "device %s\n", spec->name);
+	}
+}
+
+static void add_wanted(GString *text, const Apply *apply)
+{
+	for (guint i = 0; i < apply->backends->len; i++)
+		g_string_append_printf(text, "backend %s\n", spec_name(apply->backends, false, i));
+	for (guint i = 0; i < apply->devices->len; i++)
+		g_string_append_printf(text, "device %s\n", spec_name(apply->devices, true, i));
+}
+
+static void save_origins(const Apply *apply, bool before)
 {
 	g_autoptr(GString) text = g_string_new(NULL);
 	g_autoptr(GBytes) data = NULL;
 	PoolDaemon *daemon = apply->daemon;
 
-	for (guint i = 0; i < apply->file->backends->len; i++)
-		g_string_append_printf(
-			text, "backend %s\n",
-			((BackendSpec *)apply->file->backends->pdata[i])->config.name);
-	for (guint i = 0; i < apply->file->devices->len; i++)
-		g_string_append_printf(text, "device %s\n",
-				       ((DeviceSpec *)apply->file->devices->pdata[i])->name);
-	for (guint i = 0; also_old && i < apply->old_backends->len; i++)
-		g_string_append_printf(text, "backend %s\n", (char *)apply->old_backends->pdata[i]);
-	for (guint i = 0; also_old && i < apply->old_devices->len; i++)
-		g_string_append_printf(text, "device %s\n", (char *)apply->old_devices->pdata[i]);
+	add_present(text, daemon);
+	if (before)
+		add_wanted(text, apply);
 	data = g_bytes_new(text->str, text->len);
 	if (daemon->ledger)
 		ledger_put_blob(daemon->ledger, BLOB_KIND, BLOB_NAME, data, NULL, NULL);

@@ -262,20 +262,46 @@ void serve_assert_said(Serve *serve, size_t offset, const char *text)
 
 /* ---- the control socket ---- */
 
-static JsonNode *call(Serve *serve, const char *command, const char *format, va_list args)
+static JsonNode *make_request(const char *command, const char *format, va_list args)
 {
 	g_autofree char *arguments = format ? g_strdup_vprintf(format, args) : g_strdup("");
 	g_autofree char *text = g_strdup_printf("{'execute': '%s', 'arguments': {%s}}", command,
 						arguments);
-	g_autoptr(JsonNode) request = NULL;
 	g_autoptr(GError) error = NULL;
-	JsonNode *answer;
+	JsonNode *request = qmp_json_parse(text, strlen(text), &qmp_json_answer_limits, &error);
 
-	request = qmp_json_parse(text, strlen(text), &qmp_json_answer_limits, &error);
 	g_assert_no_error(error);
-	answer = qmp_client_call_raw(serve->qmp, request, WAIT_MS, &error);
+	return request;
+}
+
+static JsonNode *call(Serve *serve, const char *command, const char *format, va_list args)
+{
+	g_autoptr(JsonNode) request = make_request(command, format, args);
+	g_autoptr(GError) error = NULL;
+	JsonNode *answer = qmp_client_call_raw(serve->qmp, request, WAIT_MS, &error);
+
 	g_assert_no_error(error);
 	return answer;
+}
+
+int serve_try(Serve *serve, JsonNode **ret, const char *command, const char *format, ...)
+{
+	g_autoptr(JsonNode) request = NULL, answer = NULL;
+	JsonObject *object;
+	va_list args;
+
+	va_start(args, format);
+	request = make_request(command, format, args);
+	va_end(args);
+	answer = qmp_client_call_raw(serve->qmp, request, WAIT_MS, NULL);
+	if (!answer)
+		return -1;
+	object = json_node_get_object(answer);
+	if (!json_object_has_member(object, "return"))
+		return 0;
+	if (ret)
+		*ret = json_node_ref(json_object_get_member(object, "return"));
+	return 1;
 }
 
 static JsonNode *expect_result(const char *command, JsonNode *answer)
@@ -448,6 +474,49 @@ int serve_host_end(ServeHost *host, int signal_number)
 	return result;
 }
 
+/* Without waiting. */
+static bool read_what_is_there(ServeHost *host)
+{
+	struct pollfd fd = { .fd = host->out, .events = POLLIN };
+	char buf[16384];
+
+	while (poll(&fd, 1, 0) == 1) {
+		ssize_t len = read(host->out, buf, sizeof(buf));
+
+		if (len <= 0)
+			return false;
+		g_string_append_len(host->text, buf, len);
+	}
+	return true;
+}
+
+static JsonObject *take_event(ServeHost *host)
+{
+	const char *end = strchr(host->text->str, '\n');
+	g_autoptr(JsonNode) node = NULL;
+	g_autoptr(GError) error = NULL;
+
+	if (!end)
+		return NULL;
+	node = qmp_json_parse(host->text->str, (size_t)(end - host->text->str),
+			      &qmp_json_answer_limits, &error);
+	g_assert_no_error(error);
+	g_string_erase(host->text, 0, end + 1 - host->text->str);
+	return json_object_ref(json_node_get_object(node));
+}
+
+bool serve_host_drain(ServeHost *host, ServeHostFunc *func, void *opaque)
+{
+	bool runs = read_what_is_there(host);
+	JsonObject *event;
+
+	while ((event = take_event(host))) {
+		func(event, opaque);
+		json_object_unref(event);
+	}
+	return runs;
+}
+
 /* False at the end of its output. */
 static bool read_more(ServeHost *host)
 {
@@ -464,18 +533,12 @@ static bool read_more(ServeHost *host)
 
 static JsonObject *next_event(ServeHost *host)
 {
-	g_autoptr(JsonNode) node = NULL;
-	g_autoptr(GError) error = NULL;
-	const char *end;
+	JsonObject *event;
 
-	while (!(end = strchr(host->text->str, '\n')))
+	while (!(event = take_event(host)))
 		if (!read_more(host))
 			return NULL;
-	node = qmp_json_parse(host->text->str, (size_t)(end - host->text->str),
-			      &qmp_json_answer_limits, &error);
-	g_assert_no_error(error);
-	g_string_erase(host->text, 0, end + 1 - host->text->str);
-	return json_object_ref(json_node_get_object(node));
+	return event;
 }
 
 JsonObject *serve_host_event(ServeHost *host, const char *name)

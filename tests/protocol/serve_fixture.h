@@ -57,6 +57,10 @@ JsonNode *serve_call(Serve *serve, const char *command, const char *format, ...)
 void serve_do(Serve *serve, const char *command, const char *format, ...) G_GNUC_PRINTF(3, 4);
 /* It must be refused: class, a space, and the description. Caller frees. */
 char *serve_refused(Serve *serve, const char *command, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/* What may fail in any way: 1 and the result, 0: refused, -1: the daemon has gone. RET may be NULL,
+ * else caller owns what is there after 1. */
+int serve_try(Serve *serve, JsonNode **ret, const char *command, const char *format, ...)
+	G_GNUC_PRINTF(4, 5);
 /* The first element of the answer's list, which must have one. Caller owns it. */
 JsonObject *serve_first(Serve *serve, const char *command, const char *format, ...)
 	G_GNUC_PRINTF(3, 4);
@@ -80,6 +84,9 @@ ServeHost *serve_host(Serve *serve, const char *device, ...) G_GNUC_NULL_TERMINA
 void serve_host_free(ServeHost *host); /* SIGKILL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ServeHost, serve_host_free)
 int serve_host_end(ServeHost *host, int signal_number);
+/* What it has told by now and nobody has asked for; FUNC gets each. False: it has ended. */
+typedef void ServeHostFunc(JsonObject *event, void *opaque);
+bool serve_host_drain(ServeHost *host, ServeHostFunc *func, void *opaque);
 /* Until it tells this event; all before it are passed over. Caller owns it. NULL: it has ended. */
 JsonObject *serve_host_event(ServeHost *host, const char *event);
 void serve_host_pass(ServeHost *host, const char *event);
