@@ -2,6 +2,8 @@
 /* Composition: which aliases stand after which changes, and what happens when mapping fails. */
 
 #include "fabric_fake.h"
+
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #define UID    7
@@ -301,6 +303,44 @@ static void test_revoke_prepared(void)
 	teardown(&s);
 }
 
+/* When a link ends: what was only made ready goes, all else stays and can be found. */
+static void test_link_ends(void)
+{
+	FabricPlace place;
+	FabricMap again = { .id = 3, .dpa = 64 * MIB, .len = MIB, .fd = fake_memory(MIB) };
+	Setup s;
+
+	setup(&s, true);
+	g_assert_true(commit_bridge(&s, 0, WINDOW, MIB256));
+	g_assert_cmpint(decoder(&s, 0, WINDOW, MIB256, 0), ==, 0);
+	prepare(&s, 1, 0, 16 * MIB, 4 * MIB);
+	g_assert_cmpint(expose(&s, 1), ==, 0);
+	g_assert_cmpint(fabric_endpoint_revoke(s.ep, 1, 8 * MIB, 4 * MIB), ==, 0);
+	prepare(&s, 2, 32 * MIB, MIB, 0);
+	prepare(&s, 3, 64 * MIB, 2 * MIB, 0);
+	g_assert_cmpint(fabric_endpoint_revoke(s.ep, 3, 64 * MIB, 2 * MIB), ==, 0);
+	g_assert_cmpint(fabric_endpoint_find(s.ep, 32 * MIB, &place), ==, -ENOENT);
+	fabric_endpoint_drop_unexposed(s.ep);
+	g_assert_cmpint(expose(&s, 2), ==, -ENOENT);
+	g_assert_cmpint(fabric_endpoint_prepare(s.ep, &again), ==, 0);
+	fabric_endpoint_drop_unexposed(s.ep);
+	g_assert_cmpint(n_aliases(&s), ==, 2);
+
+	g_assert_cmpint(fabric_endpoint_find(s.ep, 4096, &place), ==, 0);
+	g_assert_cmpuint(place.map_id, ==, 1);
+	g_assert_cmpuint(place.incarnation, ==, 101);
+	g_assert_cmpuint(place.offset, ==, 4 * MIB + 4096);
+	g_assert_cmpuint(place.run, ==, 8 * MIB - 4096);
+	g_assert_true(place.writable);
+	g_assert_cmpint(fcntl(place.fd, F_GETFD), >=, 0);
+	g_assert_cmpint(fabric_endpoint_find(s.ep, 12 * MIB, &place), ==, 0);
+	g_assert_cmpuint(place.offset, ==, 16 * MIB);
+	g_assert_cmpuint(place.run, ==, 4 * MIB);
+	g_assert_cmpint(fabric_endpoint_find(s.ep, 8 * MIB, &place), ==, -ENOENT);
+	g_assert_cmpint(fabric_endpoint_find(s.ep, 16 * MIB, &place), ==, -ENOENT);
+	teardown(&s);
+}
+
 static void test_refusals(void)
 {
 	FabricMap map = { .id = 1, .len = MIB, .fd = fake_memory(MIB) };
@@ -514,6 +554,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/fabric/compose/partial-revoke-without-cut",
 			test_partial_revoke_without_cut);
 	g_test_add_func("/unit/fabric/compose/revoke-prepared", test_revoke_prepared);
+	g_test_add_func("/unit/fabric/compose/link-ends", test_link_ends);
 	g_test_add_func("/unit/fabric/compose/refusals", test_refusals);
 	g_test_add_func("/unit/fabric/compose/expose-fails", test_expose_fails);
 	g_test_add_func("/unit/fabric/compose/commit-fails", test_commit_fails);
