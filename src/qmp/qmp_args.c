@@ -4,7 +4,6 @@
 
 #include "qmp/qmp_error.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Where an argument is, for its name in errors: extents[2].len. */
@@ -68,14 +67,18 @@ static const struct {
 	[QMP_U64] = { "uint64", 0, G_MAXUINT64 },
 };
 
+/* Digits that do not fit come as a floating point number. */
+static bool is_beyond_64_bits(double value)
+{
+	return value >= 0x1p64 || value < -0x1p63;
+}
+
 static bool check_integer(QmpType type, JsonNode *node, const Place *place, GError **error)
 {
 	uint64_t u64;
 	int64_t i64;
 
-	/* Digits that do not even fit 64 bits come as a whole floating point number. */
-	if (holds(node, G_TYPE_DOUBLE) &&
-	    json_node_get_double(node) == rint(json_node_get_double(node)))
+	if (holds(node, G_TYPE_DOUBLE) && is_beyond_64_bits(json_node_get_double(node)))
 		return out_of_range(place, ranges[type].name, error);
 	if (!holds(node, G_TYPE_INT64))
 		return wrong_type(place, "integer", error);

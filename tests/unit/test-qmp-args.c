@@ -57,7 +57,7 @@ static void test_check(void)
 		{ ", \"host-id\": 65535", NULL },
 		{ ", \"host-id\": 65536", "Parameter 'host-id' expects uint16" },
 		{ ", \"host-id\": -1", "Parameter 'host-id' expects uint16" },
-		{ ", \"host-id\": 1.0", "Parameter 'host-id' expects uint16" },
+		{ ", \"host-id\": 1.0", "Invalid parameter type for 'host-id', expected: integer" },
 		{ ", \"host-id\": 1.5", "Invalid parameter type for 'host-id', expected: integer" },
 		{ ", \"host-id\": \"1\"",
 		  "Invalid parameter type for 'host-id', expected: integer" },
