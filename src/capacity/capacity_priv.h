@@ -377,6 +377,7 @@ struct DcDevice {
 	uint64_t sync_req;
 	size_t n_sync_blocks; /* revokes that must be confirmed first */
 	bool sync_queued, sync_again, sync_dirtying;
+	bool resumed;     /* its host has said what it holds, the rest is being revoked */
 	DcHost sync_host; /* whose maps are being recorded */
 	uint64_t sync_retry_us, sync_backoff_us;
 };

@@ -53,13 +53,7 @@ static void resume(DcDevice *dev, const DcHeldMap *held, size_t n_held)
 	Resume match = { .held = sorted, .covered = covered };
 	GArray *parts;
 
-	GHashTableIter iter;
-	Offer *offer;
-
-	/* What it holds beyond what is known is revoked below. */
-	g_hash_table_iter_init(&iter, dev->offers);
-	while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&offer))
-		memory_host_resumed(offer->mem, dev->host.serial);
+	dev->resumed = true;
 	effect_resume(dev, sorted, covered);
 	mappable_foreach(dev, match_held, &match);
 	mappable_foreach(dev, settle_held, NULL);

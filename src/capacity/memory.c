@@ -89,16 +89,6 @@ bool memory_record_hand_out(const Backend *mem, const DcHost *host, RowRecord *r
 	return true;
 }
 
-void memory_host_resumed(Backend *mem, uint64_t serial)
-{
-	for (guint i = 0; i < array_len(mem->holders); i++) {
-		Holder *holder = &g_array_index(mem->holders, Holder, i);
-
-		if (holder->serial == serial)
-			holder->uncertain = false;
-	}
-}
-
 void memory_host_replaced(Backend *mem, uint64_t serial)
 {
 	for (guint i = 0; i < array_len(mem->holders); i++) {
@@ -131,13 +121,24 @@ bool memory_may_go_to(const Backend *mem, const DcHost *host)
 	return mem->shareable || !is_held_by_others(mem, host->serial);
 }
 
+static bool is_in_doubt(const Backend *mem, uint64_t serial)
+{
+	for (guint i = 0; i < array_len(mem->holders); i++) {
+		const Holder *holder = &g_array_index(mem->holders, Holder, i);
+
+		if (holder->uncertain && !holder->gone && holder->serial != serial)
+			return true;
+	}
+	return false;
+}
+
 bool memory_is_ready_for_offer(const Backend *mem, const DcHost *host)
 {
-	if (!mem->dirty || mem->shareable || mem->read_only)
+	if (mem->shareable || mem->read_only || (!mem->dirty && !is_in_doubt(mem, host->serial)))
 		return true;
 	if (mem->state != MEMORY_READY || (mem->wipes && mem->past_unknown))
 		return false;
-	if (!mem->wipes)
+	if (!mem->wipes || !mem->dirty)
 		return !is_held_by_others(mem, host->serial);
 	for (guint i = 0; i < array_len(mem->holders); i++) {
 		const Holder *holder = &g_array_index(mem->holders, Holder, i);
@@ -150,7 +151,7 @@ bool memory_is_ready_for_offer(const Backend *mem, const DcHost *host)
 
 void memory_make_ready_for_offer(Backend *mem)
 {
-	if (!mem->wipes)
+	if (!mem->wipes || !mem->dirty)
 		return;
 	mem->renew_wanted = true;
 	memory_settle_later(mem);
@@ -503,6 +504,18 @@ static void try_again(Backend *mem)
 	}
 	if (mem->is_static)
 		sync_later(mem->static_dev);
+}
+
+void memory_host_resumed(Backend *mem, uint64_t serial)
+{
+	for (guint i = 0; i < array_len(mem->holders); i++) {
+		Holder *holder = &g_array_index(mem->holders, Holder, i);
+
+		if (holder->serial != serial || !holder->uncertain)
+			continue;
+		holder->uncertain = false;
+		try_again(mem);
+	}
 }
 
 static bool has_gone_holder(const Backend *mem)

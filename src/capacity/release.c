@@ -11,7 +11,8 @@
 
 struct Release {
 	DcDevice *dev;
-	GArray *ranges; /* DcRange, sorted; accepted or quarantined throughout */
+	GArray *ranges;   /* DcRange, sorted; accepted or quarantined throughout */
+	GArray *sanitize; /* DcRange that a live request wants wiped, sorted; NULL = none */
 	ReleaseOptions options;
 	bool aborted;
 };
@@ -191,6 +192,22 @@ typedef struct Leaving {
 	bool ends_quarantine;
 } Leaving;
 
+static bool is_to_sanitize(const Release *release, const Extent *extent)
+{
+	guint lo = 0, n = array_len(release->sanitize), hi = n;
+
+	while (lo < hi) {
+		guint mid = lo + (hi - lo) / 2;
+		const DcRange *range = &g_array_index(release->sanitize, DcRange, mid);
+
+		if (range->dpa + range->len <= extent->dpa)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < n && g_array_index(release->sanitize, DcRange, lo).dpa < extent_end(extent);
+}
+
 /* EXTENT leaves the list. */
 static void take_out(Leaving *leaving, Extent *extent)
 {
@@ -199,6 +216,7 @@ static void take_out(Leaving *leaving, Extent *extent)
 
 	extent_list_remove(dev->list, extent);
 	extent->locked = false;
+	extent->sanitize |= is_to_sanitize(leaving->release, extent);
 	extent->sanitize |= requests_note_released(dev, extent->dpa, extent->len) ||
 			    options->sanitize ||
 			    dev->regions[extent->region].config.sanitize_on_release;
@@ -313,7 +331,28 @@ static void release_apply(Release *release)
 void release_free(Release *release)
 {
 	g_array_unref(release->ranges);
+	g_clear_pointer(&release->sanitize, g_array_unref);
 	g_free(release);
+}
+
+/* Whether it is to be wiped is decided now, as it is recorded: the request may end meanwhile. */
+static void lock_part(Release *release, Extent *extent, uint64_t dpa, uint64_t len)
+{
+	DcRange range = { dpa, len };
+
+	extent->locked = true;
+	if (!requests_sanitize_at(release->dev, dpa, len))
+		return;
+	if (!release->sanitize)
+		release->sanitize = g_array_new(FALSE, FALSE, sizeof(DcRange));
+	g_array_append_val(release->sanitize, range);
+}
+
+static int compare_ranges(gconstpointer a, gconstpointer b)
+{
+	const DcRange *x = a, *y = b;
+
+	return (x->dpa > y->dpa) - (x->dpa < y->dpa);
 }
 
 static void lock(Release *release, bool locked)
@@ -327,12 +366,14 @@ static void lock(Release *release, bool locked)
 
 		while ((run = release_next_run(release->dev, &dpa, end, &extent)) > 0) {
 			if (extent && locked)
-				extent->locked = true;
+				lock_part(release, extent, dpa, run);
 			else if (extent)
 				unlock(extent);
 			dpa += run;
 		}
 	}
+	if (release->sanitize)
+		g_array_sort(release->sanitize, compare_ranges);
 }
 
 static void release_over(Release *release)

@@ -302,8 +302,6 @@ static bool has_known_past(const Backend *mem)
 /* An acceptance under way when the daemon ended may have left maps nobody knows of. */
 static void doubt_holders(Backend *mem)
 {
-	if (mem->n_extents[BYTES_RESERVED] == 0 || mem->shareable)
-		return;
 	for (guint i = 0; i < array_len(mem->holders); i++)
 		g_array_index(mem->holders, Holder, i).uncertain = true;
 }
@@ -349,10 +347,12 @@ void restore_settle(Restore *restore)
 
 		if (mem->dirty && mem->is_static && mem->wipes && is_of_former_host(mem))
 			memory_renew_static(mem);
-		if (!mem->dirty || mem->is_static)
+		if (mem->is_static)
+			continue;
+		doubt_holders(mem);
+		if (!mem->dirty)
 			continue;
 		mem->past_unknown = mem->wipes && !has_known_past(mem);
-		doubt_holders(mem);
 		memory_settle_later(mem);
 	}
 }

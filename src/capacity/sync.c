@@ -258,6 +258,14 @@ static void sync_plan(Extent *extent, void *opaque)
 	g_array_append_val(dev->planned, item);
 }
 
+/* What it should not hold it has let go of: by now it holds nothing unknown. */
+static void sync_resumed(DcDevice *dev)
+{
+	dev->resumed = false;
+	for (const GList *link = dev->cap->memories.head; link; link = link->next)
+		memory_host_resumed(link->data, dev->host.serial);
+}
+
 static void sync_run(Capacity *cap, const Work *work)
 {
 	DcDevice *dev = work->object;
@@ -270,6 +278,8 @@ static void sync_run(Capacity *cap, const Work *work)
 	}
 	if (!dev->attached || !dc_device_owes_maps(dev) || dev->n_sync_blocks > 0)
 		return;
+	if (dev->resumed)
+		sync_resumed(dev);
 	dev->sync_host = dev->host;
 	dev->planned = g_array_new(FALSE, FALSE, sizeof(SyncItem));
 	plan.record = journal_new(cap, ROW_REASON_DIRTY);

@@ -315,7 +315,7 @@ static void model_perform(Model *model, Pending *pending)
 			model->failed_epoch = MAX(model->failed_epoch, pending->record->epoch);
 		else if (model->table)
 			row_table_apply(model->table, pending->record);
-capacity_journal_done(model->cap, pending->req, ok);
+		capacity_journal_done(model->cap, pending->req, ok);
 		return;
 	}
 	dc_device_effect_done(device->dc, pending->req, ok);
