@@ -4,6 +4,7 @@
 
 #include "keeper/keeper_io.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,6 +61,11 @@ void keeper_client_free(KeeperClient *client)
 uint64_t keeper_client_instance(const KeeperClient *client)
 {
 	return client->instance;
+}
+
+int keeper_client_dup_socket(const KeeperClient *client)
+{
+	return client->io.sock < 0 ? -1 : fcntl(client->io.sock, F_DUPFD_CLOEXEC, 0);
 }
 
 static void set_rc_error(KeeperClient *client, const KeeperStatus *status, uint64_t incarnation,

@@ -54,6 +54,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(KeeperClient, keeper_client_free)
 
 /* Reaches the keeper, or starts one. Optional: every other call does it when needed. */
 bool keeper_client_connect(KeeperClient *client, GError **error);
+/* A copy of the connected socket, the caller's, close-on-exec: it hangs up (POLLHUP) when the
+ * keeper goes, and then keeper_client_connect() wants to be called. For nothing else; -1 = not
+ * connected. */
+int keeper_client_dup_socket(const KeeperClient *client);
 /* A number that changes with the keeper process; 0 before the first connection. */
 uint64_t keeper_client_instance(const KeeperClient *client);
 

@@ -90,6 +90,29 @@ static void call_and_wait(Ledger *ledger, JobFunc func, void *opaque)
 	g_cond_clear(&call.ended);
 }
 
+typedef struct Errand {
+	void (*func)(void *opaque);
+	void *opaque;
+} Errand;
+
+static void run_errand(Ledger *ledger, void *opaque)
+{
+	g_autofree Errand *errand = opaque;
+
+	errand->func(errand->opaque);
+}
+
+void ledger_run(Ledger *ledger, void (*func)(void *opaque), void *opaque)
+{
+	Errand *errand = g_new(Errand, 1);
+	Job *job = g_new0(Job, 1);
+
+	*errand = (Errand){ .func = func, .opaque = opaque };
+	job->func = run_errand;
+	job->func_data = errand;
+	enqueue(ledger, job);
+}
+
 /* ---- answers ---- */
 
 static gboolean give_answers(void *opaque)

@@ -97,6 +97,9 @@ bool ledger_load_blobs(Ledger *ledger, const char *kind, LedgerBlobFunc func, vo
  * are kept up to 4 MiB and then counted. */
 void ledger_audit(Ledger *ledger, const AuditEntry *entry);
 
+/* Any thread; never blocks. Calls FUNC on the ledger's thread, after what was submitted before. */
+void ledger_run(Ledger *ledger, void (*func)(void *opaque), void *opaque);
+
 /* Blocks until all that was submitted before is durable or refused, audit included. */
 void ledger_sync(Ledger *ledger);
 

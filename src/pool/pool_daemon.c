@@ -166,6 +166,7 @@ static void start_pool(PoolDaemon *daemon)
 		.durable = !daemon->ephemeral,
 		.host_event = daemon_take_host_event,
 		.journal_failed = daemon_journal_failed,
+		.wiped = daemon_take_wipe,
 		.step = daemon->fault ? take_step : NULL,
 		.opaque = daemon,
 	};
@@ -196,9 +197,8 @@ static bool serve_qmp(PoolDaemon *daemon, GError **error)
 		.opaque = daemon,
 	};
 	const QmpCommand *const tables[] = {
-		qmp_object_commands, qmp_capacity_commands, qmp_query_commands,
-		qmp_extent_commands, qmp_inject_commands,   qmp_audit_commands,
-		qmp_trace_commands,
+		qmp_object_commands, qmp_capacity_commands, qmp_query_commands, qmp_extent_commands,
+		qmp_inject_commands, qmp_audit_commands,    qmp_trace_commands,
 	};
 	int fd = daemon_listen(daemon, "qmp.sock", SOCK_STREAM, error);
 
@@ -235,6 +235,7 @@ static bool start(PoolDaemon *daemon, const PoolDaemonConfig *config, GError **e
 	start_pool(daemon);
 	if (!daemon->ephemeral && !daemon_restore(daemon, error))
 		return false;
+	daemon_watch_keeper(daemon);
 	audit_life(daemon, AUDIT_START);
 	return daemon_apply_first(daemon, file, error) && serve_devices(daemon, error) &&
 	       serve_qmp(daemon, error);
@@ -325,6 +326,7 @@ void pool_daemon_free(PoolDaemon *daemon)
 	/* In this order: nothing is submitted any more, all that was is kept, the rest goes. */
 	if (daemon->pool)
 		pool_stop(daemon->pool);
+	daemon_unwatch_keeper(daemon);
 	g_clear_pointer(&daemon->ledger, ledger_close);
 	g_clear_pointer(&daemon->pool, pool_free);
 	daemon_end_keeper(daemon);

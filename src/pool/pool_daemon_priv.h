@@ -40,10 +40,14 @@ struct PoolDaemon {
 	GArray *inherited;    /* SdListenFd */
 	GPtrArray *sources;   /* GSource: signals */
 	const char *end_reason;
-	unsigned n_tasks;   /* on GTask threads; waited for at the end */
-	PoolFault *fault;   /* NULL = none */
-	int keeper_is_lost; /* atomic: it holds less than it should */
-	GMutex lock;        /* of what other threads set: */
+	unsigned n_tasks;      /* on GTask threads; waited for at the end */
+	PoolFault *fault;      /* NULL = none */
+	int keeper_is_lost;    /* atomic: it holds less than it should */
+	unsigned keeper_watch; /* source: its end, or the next attempt; 0 = one is under way */
+	int keeper_sock;       /* what is watched; -1 = none */
+	pid_t keeper_pid;      /* 0 = not known */
+	bool keeper_ends;      /* since we do: it is watched no more */
+	GMutex lock;           /* of what other threads set: */
 	char *ledger_trouble;
 	bool applying, apply_again; /* a configuration */
 };
@@ -96,6 +100,7 @@ void daemon_event_object(PoolDaemon *daemon, const char *name, const char *key, 
 /* For PoolConfig: on the pool's thread. */
 void daemon_take_notice(const CapacityNotice *notice, void *opaque);
 void daemon_take_host_event(const PoolHostEvent *event, void *opaque);
+void daemon_take_wipe(const WipeInfo *info, void *opaque);
 
 /* ---- pool_durable.c ---- */
 bool daemon_restore(PoolDaemon *daemon, GError **error);
@@ -103,6 +108,13 @@ void daemon_end_keeper(PoolDaemon *daemon);
 void daemon_journal_failed(const char *why, void *opaque); /* on the pool's thread */
 /* The last one, NULL = none; caller frees. */
 char *daemon_ledger_trouble(PoolDaemon *daemon);
+
+/* ---- pool_keeper.c ---- */
+
+/* Between daemon_restore() and the end: a keeper that dies is replaced. */
+void daemon_watch_keeper(PoolDaemon *daemon);
+/* Before ledger_close(). */
+void daemon_unwatch_keeper(PoolDaemon *daemon);
 
 /* ---- pool_apply.c ---- */
 /* At the start: what is in the way of FILE stays and is told; what cannot be added is an error. */

@@ -94,6 +94,10 @@ static void add_ledger(PoolDaemon *daemon, QmpText *text, bool behind)
 			daemon->ephemeral        ? "none"
 			: daemon->keeper_is_lost ? "lost"
 						 : "ok");
+	if (daemon->keeper_pid != 0)
+		qmp_text_i64(text, "pid", daemon->keeper_pid);
+	else
+		qmp_text_null(text, "pid");
 	qmp_text_end(text, '}');
 }
 
