@@ -21,7 +21,7 @@ typedef struct TagWait {
 	const char *device, *tag;
 	uint64_t wanted;
 	bool declined, withdrawn; /* since we are here */
-	bool looked_back;         /* at the audit log */
+	int64_t audited_us;       /* the audit log has been read up to here; 0 = not at all */
 	uint64_t queued_len, offered_len, accepted_len, draining_len;
 } TagWait;
 
@@ -46,6 +46,7 @@ static void look_at_record(JsonObject *record, int64_t time_us, void *opaque)
 	const char *what = cli_member_text(record, "what");
 	static const char *const verdicts[] = { "offer", "accept", "decline", "withdraw", NULL };
 
+	wait->audited_us = MAX(wait->audited_us, time_us);
 	if (g_strcmp0(cli_member_text(record, "device"), wait->device) == 0 &&
 	    g_strcmp0(cli_member_text(record, "tag"), wait->tag) == 0 &&
 	    g_strcmp0(cli_member_text(record, "result"), "ok") == 0 && what &&
@@ -54,15 +55,17 @@ static void look_at_record(JsonObject *record, int64_t time_us, void *opaque)
 }
 
 /*
- * An offer that was declined is in no list any more; the audit log knows it. A pool without one
- * (ephemeral) cannot tell.
+ * An offer that was declined is in no list any more; the audit log knows it, if maybe a moment
+ * later than those who were told. A pool without one (ephemeral) cannot tell.
  */
 static bool look_back(CliClient *client, TagWait *wait)
 {
 	GError *error = NULL;
 
-	if (cli_read_audit(client->qmp, g_get_real_time() - G_TIME_SPAN_DAY, CLI_CALL_TIMEOUT_MS,
-			   look_at_record, wait, &error))
+	if (!wait->audited_us)
+		wait->audited_us = g_get_real_time() - G_TIME_SPAN_DAY;
+	if (cli_read_audit(client->qmp, wait->audited_us, CLI_CALL_TIMEOUT_MS, look_at_record, wait,
+			   &error))
 		return true;
 	if (error->domain != QMP_ERROR) {
 		cli_client_fail(client, error);
@@ -102,11 +105,8 @@ static CliWaitResult look(CliClient *client, void *opaque)
 	TagWait *wait = opaque;
 	g_autoptr(JsonArray) extents = NULL;
 
-	if (wait->wanted == STATE_DECLINED && !wait->looked_back) {
-		wait->looked_back = true;
-		if (!look_back(client, wait))
-			return CLI_WAIT_OVER;
-	}
+	if (wait->wanted == STATE_DECLINED && !wait->declined && !look_back(client, wait))
+		return CLI_WAIT_OVER;
 	extents = cli_query_extents(client, wait->device, wait->tag);
 	if (!extents)
 		return CLI_WAIT_OVER;

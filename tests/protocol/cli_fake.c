@@ -153,6 +153,8 @@ void fake_say(Fake *fake, const char *text)
 	}
 }
 
+static void say_answer(Fake *fake, const char *answer);
+
 /* One request; the client ends each with a newline. NULL: it hung up. */
 static JsonNode *read_request(Fake *fake)
 {
@@ -201,11 +203,12 @@ static char *take_request(Fake *fake)
 /* Was the last request a query that has been answered before? Answers it. */
 static bool answer_again(Fake *fake)
 {
-	g_autofree char *answer = g_strdup(g_hash_table_lookup(fake->answers, fake->command));
+	const char *answer = g_hash_table_lookup(fake->answers, fake->command);
 
-	if (!answer || !g_str_has_prefix(fake->command, "query-"))
+	if (!answer || !(g_str_has_prefix(fake->command, "query-") ||
+			 g_str_has_prefix(fake->command, "x-query-")))
 		return false;
-	fake_return(fake, answer);
+	say_answer(fake, answer);
 	return true;
 }
 
@@ -231,20 +234,27 @@ void fake_expect_with(Fake *fake, const char *command, const char *arguments)
 	g_assert_cmpstr(given, ==, arguments);
 }
 
-/* An answer to the last request. */
-static void say_with_id(Fake *fake, const char *kind, const char *value)
+/* ANSWER, as in "\"return\": 7", to the last request. */
+static void say_answer(Fake *fake, const char *answer)
 {
-	g_autofree char *text = g_strdup_printf("{\"%s\": %s%s%s}", kind, value,
-						fake->id ? ", \"id\": " : "",
+	g_autofree char *text = g_strdup_printf("{%s%s%s}", answer, fake->id ? ", \"id\": " : "",
 						fake->id ? fake->id : "");
 
 	fake_say(fake, text);
 }
 
+/* The same, and it is the answer to that command from now on. */
+static void answer_with(Fake *fake, const char *kind, const char *value)
+{
+	char *answer = g_strdup_printf("\"%s\": %s", kind, value);
+
+	g_hash_table_insert(fake->answers, g_strdup(fake->command), answer);
+	say_answer(fake, answer);
+}
+
 void fake_return(Fake *fake, const char *result)
 {
-	g_hash_table_insert(fake->answers, g_strdup(fake->command), g_strdup(result));
-	say_with_id(fake, "return", result);
+	answer_with(fake, "return", result);
 }
 
 void fake_answer(Fake *fake, const char *command, const char *result)
@@ -259,7 +269,7 @@ void fake_refuse(Fake *fake, const char *class, const char *desc)
 	g_autofree char *error = g_strdup_printf("{\"class\": \"%s\", \"desc\": \"%s\"}", class,
 						 desc);
 
-	say_with_id(fake, "error", error);
+	answer_with(fake, "error", error);
 }
 
 void fake_event(Fake *fake, const char *name, const char *data)

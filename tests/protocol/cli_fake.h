@@ -16,7 +16,7 @@ typedef struct Fake {
 	GByteArray *received;
 	char *id;            /* of the last request, as JSON; NULL = it had none */
 	char *command;       /* of the last request */
-	GHashTable *answers; /* command -> the last result of it */
+	GHashTable *answers; /* command -> the last answer to it */
 	pid_t pid;           /* the verb under test; 0 = none */
 	int out_fd, err_fd;
 	char *out, *err; /* once it has ended */

@@ -354,6 +354,7 @@ static void test_wait_declined(void)
 	fake_answer(fake, "query-extents", "[" EXTENT("offered", "4096", "1") "]");
 	fake_event(fake, "CAPACITY_DECLINED",
 		   "{\"device\": \"dev1\", \"tag\": \"" FAKE_TAG "\", \"offer\": 1}");
+	fake_answer(fake, "x-query-audit", "{\"records\": [], \"more\": false}");
 	fake_answer(fake, "query-extents", "[" EXTENT("offered", "4096", "1") "]");
 	fake_event(fake, "CAPACITY_DECLINED", DATA("1"));
 	fake_answer(fake, "query-extents", "[]");
