@@ -385,7 +385,7 @@ static const CliParam options[] = {
 	  .meta = "SEED",
 	  .help = "fill what is accepted with a pattern of this seed; verify it before it is given "
 		  "back and after the pool was away" },
-	{ NULL },
+	{ 0 },
 };
 
 static const CliExample examples[] = {
@@ -394,7 +394,7 @@ static const CliExample examples[] = {
 	  "0d5f3ac0ffee",
 	  "two devices, and of their offers one tag" },
 	{ "host --device dev0 --check 1", "test the memory, and the pool" },
-	{ NULL },
+	{ 0 },
 };
 
 static const CliSection sections[] = {
@@ -431,7 +431,7 @@ static const CliSection sections[] = {
 	{ "Signals", "SIGTERM and SIGINT: everything is given back (but see --keep), the devices "
 		     "are left, exit "
 		     "0. A second one ends the process at once." },
-	{ NULL },
+	{ 0 },
 };
 
 static const char *const see_also[] = { "serve", "offer", "release", "list", NULL };

@@ -142,7 +142,7 @@ static void on_mapped(void *opaque, const CxlDcGroup *view)
 
 /*
  * A program that uses the memory through its own mapping says so with a shared flock() on the file:
- * nobody else locks it. One that has been locked meanwhile by a pool or host gone mad is kept too.
+ * nobody else locks it. Of memory that hosts share, a pin at any of them holds it at all.
  */
 static bool is_pinned(const HostGroup *group)
 {
