@@ -166,6 +166,16 @@ typedef struct WipeJob WipeJob;
 void wipe_job_run(WipeJob *job);    /* any thread, blocks */
 void wipe_job_finish(WipeJob *job); /* core's thread; frees the job */
 
+/* What a job that has run has done. */
+typedef struct WipeInfo {
+	const Backend *backend; /* NULL: memory of an untagged offer, */
+	uint64_t offer;         /* which is this one; else 0 */
+	uint64_t len;           /* bytes to be wiped */
+	int result;             /* 0 or -errno */
+} WipeInfo;
+/* Core's thread, before wipe_job_finish(). False: the pool has been given up. */
+bool wipe_job_describe(const WipeJob *job, WipeInfo *ret);
+
 /* Broken on purpose, so that tests can prove they would notice (softdcd demo --self-test). */
 typedef enum CapacityFault {
 	CAPACITY_FAULT_WIPE_SKIPPED = 1 << 0,   /* wipe_job_run() touches nothing and says it did */

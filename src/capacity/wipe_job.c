@@ -103,6 +103,24 @@ static void job_free(WipeJob *job)
 	g_free(job);
 }
 
+bool wipe_job_describe(const WipeJob *job, WipeInfo *ret)
+{
+	const Backend *mem = job->mem;
+
+	if (!mem)
+		return false;
+	*ret = (WipeInfo){ .result = job->result };
+	if (mem->untagged)
+		ret->offer = mem->owner;
+	else
+		ret->backend = mem;
+	for (guint i = 0; job->ranges && i < job->ranges->len; i++)
+		ret->len += g_array_index(job->ranges, DpaPiece, i).len;
+	if (!job->ranges)
+		ret->len = mem->size;
+	return true;
+}
+
 void wipe_job_finish(WipeJob *job)
 {
 	Backend *mem = job->mem;

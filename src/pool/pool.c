@@ -79,8 +79,12 @@ typedef struct PoolWipe {
 static gboolean wipe_finish(gpointer user_data)
 {
 	g_autofree PoolWipe *wipe = user_data;
+	const PoolConfig *config = &wipe->pool->config;
+	WipeInfo info;
 
 	wipe->pool->n_wipes--;
+	if (config->wiped && wipe_job_describe(wipe->job, &info))
+		config->wiped(&info, config->opaque);
 	wipe_job_finish(wipe->job);
 	return G_SOURCE_REMOVE;
 }

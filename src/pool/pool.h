@@ -56,6 +56,7 @@ typedef struct PoolConfig {
 	/* As NOTICE, on the pool's thread; may be NULL. */
 	void (*host_event)(const PoolHostEvent *event, void *opaque);
 	void (*journal_failed)(const char *why, void *opaque);
+	void (*wiped)(const WipeInfo *info, void *opaque);
 	void (*step)(PoolStep step, void *opaque); /* any thread */
 	unsigned resume_timeout_ms; /* for a host to come back after a restart; 0 = 30 s */
 	void *opaque;               /* of these */

@@ -25,9 +25,10 @@ typedef struct NoticeRow {
 } NoticeRow;
 
 /* clang-format off */
-/* What a client of the control socket asked for is in the audit with its command. */
+/* What a client of the control socket asked for is in the audit with its command; where that led,
+ * and what others did, comes from here. */
 static const NoticeRow notice_rows[NOTICE_N_TYPES] = {
-	[NOTICE_OFFERED]           = { "CAPACITY_OFFERED",           AUDIT_N_WHATS,         AUDIT_BY_POOL, NULL },
+	[NOTICE_OFFERED]           = { "CAPACITY_OFFERED",           AUDIT_OFFER,           AUDIT_BY_POOL, NULL },
 	[NOTICE_DELIVERED]         = { "CAPACITY_DELIVERED",         AUDIT_N_WHATS,         AUDIT_BY_POOL, NULL },
 	[NOTICE_ACCEPTED]          = { "CAPACITY_ACCEPTED",          AUDIT_ACCEPT,          AUDIT_BY_HOST, NULL },
 	[NOTICE_DECLINED]          = { "CAPACITY_DECLINED",          AUDIT_DECLINE,         AUDIT_BY_HOST, NULL },
@@ -227,4 +228,21 @@ void daemon_take_host_event(const PoolHostEvent *event, void *opaque)
 	message->is_host = true;
 	message->host = event->host;
 	post(message);
+}
+
+void daemon_take_wipe(const WipeInfo *info, void *opaque)
+{
+	PoolDaemon *daemon = opaque;
+	AuditEntry entry = {
+		.what = AUDIT_WIPE,
+		.backend = info->backend ? backend_name(info->backend) : NULL,
+		.id = info->offer,
+		.len = info->len,
+		.failure = info->result < 0 ? g_strerror(-info->result) : NULL,
+	};
+
+	if (info->backend)
+		entry.tag = *backend_tag(info->backend);
+	if (daemon->ledger)
+		ledger_audit(daemon->ledger, &entry);
 }

@@ -182,9 +182,6 @@ static void run_add(QmpCall *call, JsonObject *args, void *opaque)
 
 	action->tag = request.tag;
 	action->result = "offer";
-	action->len = request.len;
-	for (guint i = 0; i < extents->len; i++)
-		action->len += request.extents[i].len;
 	if (ok && pool_offer(daemon->pool, device->device, &request, &action->id, &error))
 		daemon_when_durable(daemon, offer_is_durable, action);
 	else
