@@ -315,9 +315,8 @@ RawQmp *raw_qmp_new(QmpFixture *fixture)
 RawQmp *raw_qmp_negotiated(QmpFixture *fixture)
 {
 	RawQmp *raw = raw_qmp_new(fixture);
-	g_autofree char *greeting = raw_qmp_line(raw);
 
-	g_assert_true(g_str_has_prefix(greeting, "{\"QMP\": "));
+	raw_qmp_greeted(raw);
 	g_assert_true(raw_qmp_send(raw, "{\"execute\": \"qmp_capabilities\"}"));
 	raw_qmp_expect(raw, "{\"return\": {}}");
 	return raw;
@@ -374,6 +373,14 @@ char *raw_qmp_line(RawQmp *raw)
 		g_string_append_len(raw->rx, buf, got);
 		g_assert_cmpuint(strlen(raw->rx->str), ==, raw->rx->len);
 	}
+}
+
+void raw_qmp_greeted(RawQmp *raw)
+{
+	g_autofree char *greeting = raw_qmp_line(raw);
+
+	g_assert_nonnull(greeting);
+	g_assert_true(g_str_has_prefix(greeting, "{\"QMP\": "));
 }
 
 void raw_qmp_expect(RawQmp *raw, const char *line)

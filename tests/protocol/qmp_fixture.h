@@ -50,6 +50,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RawQmp, raw_qmp_free)
 /* False: the peer has closed. */
 bool raw_qmp_send_len(RawQmp *raw, const void *data, size_t len);
 bool raw_qmp_send(RawQmp *raw, const char *text);
+/* Takes the greeting, or fails the test. */
+void raw_qmp_greeted(RawQmp *raw);
 /* One line without its end; NULL: closed. Fails the test after a minute. */
 char *raw_qmp_line(RawQmp *raw);
 /* Fails the test if the next line is another one. */

@@ -14,8 +14,7 @@ static const char *const corpus[] = {
 	"{\"execute\": \"qmp_capabilities\"}",
 	"{\"execute\": \"qmp_capabilities\", \"arguments\": {\"enable\": [\"oob\"]}}",
 	"{\"execute\": \"nothing\", \"id\": {\"a\": [1, 2.5, null, \"\\ud83d\\ude00\"]}}",
-	"{'execute': 'echo', 'arguments': {'value': [18446744073709551615, -1]}, 'id': "
-	"'it\\'s'}\r\n",
+	"{'execute': 'echo', 'arguments': {'value': [18446744073709551615]}, 'id': '\\''}\r\n",
 	"{\"execute\": \"number\", \"arguments\": {\"value\": 9223372036854775808}}",
 	"{\"execute\": \"fill\", \"arguments\": {\"len\": 3000}}",
 	"{\"execute\": \"hold\"}",

@@ -86,8 +86,8 @@ static void test_malformed(void)
 		size_t len = cases[i].len ? cases[i].len : strlen(cases[i].input);
 		g_autoptr(RawQmp) raw = raw_qmp_negotiated(fixture);
 		g_autoptr(RawQmp) fresh = raw_qmp_new(fixture);
-		g_autofree char *greeting = raw_qmp_line(fresh);
 
+		raw_qmp_greeted(fresh);
 		/* Negotiated or not, behind something good or not. */
 		raw_qmp_send(raw, "{\"execute\": \"echo\", \"arguments\": {\"value\": 1}} ");
 		raw_qmp_send_len(raw, cases[i].input, len);

@@ -211,10 +211,8 @@ static void test_silent(void)
 	RawQmp *silent[3];
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(silent); i++) {
-		g_autofree char *greeting = NULL;
-
 		silent[i] = raw_qmp_new(fixture);
-		greeting = raw_qmp_line(silent[i]);
+		raw_qmp_greeted(silent[i]);
 		raw_qmp_send(silent[i], "{\"execute\":");
 	}
 	for (unsigned n = 0; n < 2;) {
@@ -258,14 +256,13 @@ static void test_adopted(void)
 {
 	g_autoptr(QmpFixture) fixture = qmp_fixture_new(NULL);
 	g_autoptr(RawQmp) raw = g_new0(RawQmp, 1);
-	g_autofree char *greeting = NULL;
 	int pair[2];
 
 	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), ==, 0);
 	raw->fd = pair[0];
 	raw->rx = g_string_new(NULL);
 	qmp_fixture_call(fixture, adopt, &pair[1]);
-	greeting = raw_qmp_line(raw);
+	raw_qmp_greeted(raw);
 	raw_qmp_send(raw, EXECUTE("qmp_capabilities"));
 	raw_qmp_expect(raw, "{\"return\": {}}");
 }
@@ -285,7 +282,6 @@ static void unlisten(QmpFixture *fixture, void *data)
 static void test_listeners(void)
 {
 	g_autoptr(QmpFixture) fixture = qmp_fixture_new(NULL);
-	g_autoptr(QmpFixture) second = qmp_fixture_new(NULL);
 	g_autoptr(RawQmp) raw = raw_qmp_negotiated(fixture);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -324,7 +320,6 @@ static void test_no_descriptors(void)
 	g_autoptr(QmpFixture) fixture = qmp_fixture_new(NULL);
 	g_autoptr(RawQmp) before = raw_qmp_negotiated(fixture);
 	g_autoptr(RawQmp) waits = NULL;
-	g_autofree char *greeting = NULL;
 	struct rlimit limit, low;
 	uint64_t start_us;
 	int lowest;
@@ -350,8 +345,7 @@ static void test_no_descriptors(void)
 	/* At least half a second has passed; running hot would have taken all of it. */
 	g_assert_cmpuint(cpu_us() - start_us, <, 300000);
 	g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &limit), ==, 0);
-	greeting = raw_qmp_line(waits);
-	g_assert_true(g_str_has_prefix(greeting, "{\"QMP\""));
+	raw_qmp_greeted(waits);
 }
 
 int main(int argc, char **argv)

@@ -84,8 +84,8 @@ static RawQmp *qemu_connect(Qemu *qemu)
 static RawQmp *qemu_negotiated(Qemu *qemu)
 {
 	RawQmp *raw = qemu_connect(qemu);
-	g_autofree char *greeting = raw_qmp_line(raw);
 
+	raw_qmp_greeted(raw);
 	raw_qmp_send(raw, "{\"execute\": \"qmp_capabilities\"}");
 	raw_qmp_expect(raw, "{\"return\": {}}");
 	return raw;
@@ -232,8 +232,8 @@ static void test_before(void)
 	fixture = qmp_fixture_new(NULL);
 	theirs = qemu_connect(qemu);
 	ours = raw_qmp_new(fixture);
-	g_free(raw_qmp_line(theirs));
-	g_free(raw_qmp_line(ours));
+	raw_qmp_greeted(theirs);
+	raw_qmp_greeted(ours);
 	for (unsigned i = 0; i < G_N_ELEMENTS(requests); i++) {
 		raw_qmp_send(theirs, requests[i]);
 		raw_qmp_send(ours, requests[i]);

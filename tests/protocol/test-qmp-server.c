@@ -25,8 +25,8 @@ static void test_negotiation(void)
 	static const char hint[] = "Expecting capabilities negotiation with 'qmp_capabilities'";
 	g_autoptr(QmpFixture) fixture = qmp_fixture_new(NULL);
 	g_autoptr(RawQmp) raw = raw_qmp_new(fixture);
-	g_autofree char *greeting = raw_qmp_line(raw);
 
+	raw_qmp_greeted(raw);
 	raw_qmp_send(raw, EXECUTE("nothing") EXECUTE("no-such"));
 	raw_qmp_expect_error(raw, "CommandNotFound", hint);
 	raw_qmp_expect_error(raw, "CommandNotFound", hint);
@@ -304,12 +304,11 @@ static void test_half_closed(void)
 	g_autoptr(QmpFixture) fixture = qmp_fixture_new(NULL);
 	g_autoptr(RawQmp) raw = raw_qmp_new(fixture);
 	g_autoptr(RawQmp) other = raw_qmp_negotiated(fixture);
-	g_autofree char *greeting = NULL;
 
 	raw_qmp_send(raw, "{'execute': 'qmp_capabilities'}\n{'execute': 'nothing'}\n"
 			  "{'execute': 'hold'}{'execute': 'echo', 'arguments': {'value': 5}}\n12");
 	shutdown(raw->fd, SHUT_WR);
-	greeting = raw_qmp_line(raw);
+	raw_qmp_greeted(raw);
 	raw_qmp_expect(raw, "{\"return\": {}}");
 	raw_qmp_expect(raw, "{\"return\": {}}");
 	raw_qmp_send(other, EXECUTE("let-go"));
@@ -336,10 +335,10 @@ static void test_events(void)
 {
 	g_autoptr(QmpFixture) fixture = qmp_fixture_new(NULL);
 	g_autoptr(RawQmp) silent = raw_qmp_new(fixture);
-	g_autofree char *greeting = raw_qmp_line(silent);
 	RawQmp *raws[5];
 	int64_t before = g_get_real_time() / G_USEC_PER_SEC;
 
+	raw_qmp_greeted(silent);
 	for (unsigned i = 0; i < G_N_ELEMENTS(raws); i++)
 		raws[i] = raw_qmp_negotiated(fixture);
 	for (int n = 0; n < 3; n++)
