@@ -30,7 +30,7 @@ Fake *fake_new(void)
 	g_assert_cmpint(bind(fake->listen_fd, (struct sockaddr *)&address, sizeof(address)), ==, 0);
 	g_assert_cmpint(listen(fake->listen_fd, 8), ==, 0);
 	fake->fd = fake->out_fd = fake->err_fd = -EBADF;
-	fake->received = g_byte_array_new();
+	fake->received = g_string_new(NULL);
 	fake->answers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	return fake;
 }
@@ -54,7 +54,7 @@ void fake_free(Fake *fake)
 	forget_run(fake);
 	g_unlink(fake->path);
 	g_rmdir(fake->dir);
-	g_byte_array_unref(fake->received);
+	g_string_free(fake->received, TRUE);
 	g_hash_table_unref(fake->answers);
 	g_free(fake->id);
 	g_free(fake->command);
@@ -159,22 +159,22 @@ static void say_answer(Fake *fake, const char *answer);
 static JsonNode *read_request(Fake *fake)
 {
 	JsonNode *request;
-	guint8 *end;
+	char *end;
 
-	while (!(end = memchr(fake->received->data, '\n', fake->received->len))) {
-		guint8 piece[4096];
+	while (!(end = strchr(fake->received->str, '\n'))) {
+		char piece[4096];
 		ssize_t n;
 
 		await(fake->fd);
 		n = recv(fake->fd, piece, sizeof(piece), 0);
 		if (n <= 0)
 			return NULL;
-		g_byte_array_append(fake->received, piece, (guint)n);
+		g_string_append_len(fake->received, piece, n);
 	}
 	*end = '\0';
-	request = json_from_string((char *)fake->received->data, NULL);
+	request = json_from_string(fake->received->str, NULL);
 	g_assert_nonnull(request);
-	g_byte_array_remove_range(fake->received, 0, (guint)(end + 1 - fake->received->data));
+	g_string_erase(fake->received, 0, end + 1 - fake->received->str);
 	return request;
 }
 
@@ -286,7 +286,7 @@ void fake_accept(Fake *fake)
 	await(fake->listen_fd);
 	fake->fd = accept4(fake->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	g_assert_cmpint(fake->fd, >=, 0);
-	g_byte_array_set_size(fake->received, 0);
+	g_string_truncate(fake->received, 0);
 	fake_say(fake, greeting);
 	fake_answer(fake, "qmp_capabilities", "{}");
 }

@@ -13,7 +13,7 @@
 typedef struct Fake {
 	char *dir, *path; /* of the socket */
 	int listen_fd, fd;
-	GByteArray *received;
+	GString *received;
 	char *id;            /* of the last request, as JSON; NULL = it had none */
 	char *command;       /* of the last request */
 	GHashTable *answers; /* command -> the last answer to it */
