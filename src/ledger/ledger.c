@@ -223,6 +223,8 @@ static void *run_thread(void *opaque)
 		int64_t deadline_us;
 
 		run_jobs(ledger, jobs);
+		if (jobs->len > 0)
+			ledger->active_us = g_get_monotonic_time();
 		ledger_audit_write(ledger);
 		deadline_us = ledger_audit_deadline_us(ledger);
 		if (deadline_us && g_get_monotonic_time() >= deadline_us)

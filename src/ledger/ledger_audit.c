@@ -5,7 +5,8 @@
 #include <string.h>
 
 #define MAX_KEPT_LEN (4u << 20) /* bytes of lines waiting for a disk that takes them */
-#define SYNC_US      (100 * G_TIME_SPAN_MILLISECOND)
+#define SYNC_US      (800 * G_TIME_SPAN_MILLISECOND) /* at the latest */
+#define QUIET_US     (50 * G_TIME_SPAN_MILLISECOND)  /* sooner when nobody waits for a commit */
 #define RETRY_US     (1 * G_TIME_SPAN_SECOND)
 
 void ledger_audit(Ledger *ledger, const AuditEntry *entry)
@@ -85,8 +86,9 @@ void ledger_audit_write(Ledger *ledger)
 	take_lines(ledger);
 	if (ledger->pending->len == 0 && ledger->n_pending_lost == 0)
 		return;
+	ledger->active_us = g_get_monotonic_time();
 	if (!ledger->unsynced_us)
-		ledger->unsynced_us = g_get_monotonic_time();
+		ledger->unsynced_us = ledger->active_us;
 	if (!audit_writer_append(ledger->audit, ledger->pending->str, ledger->pending->len,
 				 &error)) {
 		tell_failure(ledger, error);
@@ -111,5 +113,7 @@ int64_t ledger_audit_deadline_us(const Ledger *ledger)
 {
 	if (!ledger->unsynced_us)
 		return 0;
-	return ledger->unsynced_us + (ledger->audit_failing ? RETRY_US : SYNC_US);
+	if (ledger->audit_failing)
+		return ledger->unsynced_us + RETRY_US;
+	return MIN(ledger->unsynced_us + SYNC_US, ledger->active_us + QUIET_US);
 }

@@ -48,6 +48,7 @@ struct Ledger {
 	GString *pending; /* lines that are not in the file yet */
 	uint64_t n_pending_lost;
 	int64_t unsynced_us; /* since when there are written lines that may be lost; 0 = none */
+	int64_t active_us;   /* when there was last something to do */
 	bool audit_failing;
 };
 
