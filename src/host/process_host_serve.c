@@ -177,7 +177,8 @@ static void try_return(HostPort *port)
 	}
 	port->is_away = false;
 	g_clear_pointer(&port->last_error, g_free);
-	port->next_us = now_us() + SLICE_US;
+	/* What was called out meanwhile nobody has heard: look at once. */
+	port->next_us = 0;
 	if (config->ops.resumed)
 		config->ops.resumed(config->opaque, port->port, kept, now_us() - port->away_us);
 	if (port->dcd && cxl_dcd_resume(port->dcd) < 0) {
