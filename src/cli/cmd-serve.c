@@ -26,9 +26,10 @@ static ExitCode run(const CliArgs *args)
 		state_dir = g_canonicalize_filename(cli_text(args, "state"), NULL);
 	config.config_path = config_path;
 	config.state_dir = state_dir;
-	/* What we make is ours; a peer that has gone is an error of its call. */
+	/* What we make is ours; a peer that has gone or a limit of files is an error of its call. */
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	daemon = pool_daemon_new(&config, &error);
 	if (!daemon) {
 		cli_complain(args, "%s", error->message);
@@ -66,7 +67,7 @@ static const CliParam options[] = {
 	{ .name = "fault", .type = CLI_TEXT, .hidden = true },
 	{ .name = "stall", .type = CLI_TEXT, .hidden = true },
 	{ .name = "report-steps", .type = CLI_FLAG, .hidden = true },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample examples[] = {
@@ -74,7 +75,7 @@ static const CliExample examples[] = {
 	{ "serve --name lab --config /etc/softdcd/lab.conf",
 	  "with backends and devices from a file" },
 	{ "serve --name test --ephemeral", "and leave nothing behind" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 /* Every key of the table in src/pool/pool_config.c; a test compares. */

@@ -6,6 +6,7 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -176,6 +177,44 @@ static void test_damaged_ledger(void)
 	g_assert_cmpmem(before, len, after, len_after);
 }
 
+/* What the ledger cannot keep is refused, and is not there; then it goes on, and nothing is lost.
+ */
+static void test_disk_full(void)
+{
+	static const char offer[] = DEVICE ", 'selection-policy': 'free', 'length': 2097152";
+	g_autoptr(Serve) serve = serve_new();
+	struct rlimit none = { .rlim_cur = 4096, .rlim_max = RLIM_INFINITY };
+	struct rlimit all = { .rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY };
+	g_autofree char *said = NULL;
+	gint64 deadline = g_get_monotonic_time() + WAIT_US;
+	guint n;
+
+	serve_start(serve, NULL);
+	serve_do(serve, "device-add", "'id': 'dev0', 'dc-regions': [{'size': 268435456}]");
+	for (unsigned i = 0; i < 3; i++)
+		g_assert_cmpint(serve_try(serve, NULL, "cxl-add-dynamic-capacity", "%s", offer), ==,
+				1);
+	/* As a full disk is: no file of it may become longer. */
+	if (prlimit(serve->pid, RLIMIT_FSIZE, &none, NULL) != 0) {
+		g_test_skip("cannot limit another process's files");
+		return;
+	}
+	for (n = 0; serve_try(serve, NULL, "cxl-add-dynamic-capacity", "%s", offer) == 1; n++)
+		g_assert_cmpuint(n, <, 1000);
+	said = serve_refused(serve, "cxl-add-dynamic-capacity", "%s", offer);
+	g_test_message("%u more offers, then: %s", n, said);
+	g_assert_nonnull(strstr(said, "ledger"));
+	g_assert_cmpuint(serve_count(serve, "query-offers", NULL), ==, 3 + n);
+	g_assert_cmpint(prlimit(serve->pid, RLIMIT_FSIZE, &all, NULL), ==, 0);
+	while (serve_try(serve, NULL, "cxl-add-dynamic-capacity", "%s", offer) != 1) {
+		g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+		g_usleep(10000);
+	}
+	serve_kill(serve);
+	serve_start(serve, NULL);
+	g_assert_cmpuint(serve_count(serve, "query-offers", NULL), ==, 4 + n);
+}
+
 /* Devices with static capacity: pmem and labels are files that stay. */
 static void test_static(void)
 {
@@ -243,6 +282,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/serve-restart/ephemeral", test_ephemeral);
 	g_test_add_func("/protocol/serve-restart/second-daemon", test_second_daemon);
 	g_test_add_func("/protocol/serve-restart/damaged-ledger", test_damaged_ledger);
+	g_test_add_func("/protocol/serve-restart/disk-full", test_disk_full);
 	g_test_add_func("/protocol/serve-restart/static", test_static);
 	g_test_add_func("/protocol/serve-restart/modes", test_modes);
 	g_test_add_func("/protocol/serve-restart/quit", test_quit);
