@@ -288,7 +288,7 @@ static void say_goodbye(PoolDaemon *daemon)
 	JsonObject *data = json_object_new();
 
 	sd_notify_stopping();
-	qmp_server_unlisten(daemon->qmp);
+	qmp_server_stop(daemon->qmp);
 	while (daemon->n_tasks > 0)
 		g_main_context_iteration(NULL, TRUE);
 	json_object_set_boolean_member(data, "guest", FALSE);

@@ -100,7 +100,7 @@ static bool conn_is_blocked(const QmpConn *conn)
 
 static bool conn_may_run(const QmpConn *conn)
 {
-	return !conn->call && !conn->closing && !conn_is_blocked(conn);
+	return !conn->call && !conn->closing && !conn->server->stopped && !conn_is_blocked(conn);
 }
 
 static bool conn_is_over(const QmpConn *conn)

@@ -16,6 +16,7 @@ struct QmpServer {
 	GQueue conns; /* links are in the connections; oldest first */
 	uint64_t last_client;
 	bool quitting;
+	bool stopped;  /* nothing more is run */
 	GSource *quit; /* between the answer and the hook */
 };
 

@@ -417,6 +417,15 @@ void qmp_server_unlisten(QmpServer *server)
 	g_ptr_array_set_size(server->listeners, 0);
 }
 
+void qmp_server_stop(QmpServer *server)
+{
+	qmp_server_unlisten(server);
+	server->stopped = true;
+	/* Those that wait for their turn, or for input, wait no more. */
+	for (GList *at = server->conns.head; at; at = at->next)
+		qmp_conn_go_on(at->data);
+}
+
 /* ---- the server ---- */
 
 QmpServer *qmp_server_new(GMainContext *context, const QmpServerConfig *config)

@@ -71,6 +71,11 @@ void qmp_server_add_commands(QmpServer *server, const QmpCommand *table, void *o
 void qmp_server_listen(QmpServer *server, int fd);
 /* No more new clients; those that are there stay. */
 void qmp_server_unlisten(QmpServer *server);
+/*
+ * Before the end: no new clients, and nothing that has not begun is run any more; what has begun is
+ * still answered, events still go out.
+ */
+void qmp_server_stop(QmpServer *server);
 /* Serves one connected stream socket. Owns FD. */
 void qmp_server_adopt(QmpServer *server, int fd);
 unsigned qmp_server_n_clients(const QmpServer *server);

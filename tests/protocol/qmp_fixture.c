@@ -302,24 +302,34 @@ int raw_qmp_connect_path(const char *path)
 	return -number;
 }
 
-RawQmp *raw_qmp_new(QmpFixture *fixture)
+RawQmp *raw_qmp_at(const char *path)
 {
 	RawQmp *raw = g_new0(RawQmp, 1);
 
-	raw->fd = raw_qmp_connect_path(fixture->path);
+	raw->fd = raw_qmp_connect_path(path);
 	g_assert_cmpint(raw->fd, >=, 0);
 	raw->rx = g_string_new(NULL);
 	return raw;
 }
 
-RawQmp *raw_qmp_negotiated(QmpFixture *fixture)
+RawQmp *raw_qmp_negotiated_at(const char *path)
 {
-	RawQmp *raw = raw_qmp_new(fixture);
+	RawQmp *raw = raw_qmp_at(path);
 
 	raw_qmp_greeted(raw);
 	g_assert_true(raw_qmp_send(raw, "{\"execute\": \"qmp_capabilities\"}"));
 	raw_qmp_expect(raw, "{\"return\": {}}");
 	return raw;
+}
+
+RawQmp *raw_qmp_new(QmpFixture *fixture)
+{
+	return raw_qmp_at(fixture->path);
+}
+
+RawQmp *raw_qmp_negotiated(QmpFixture *fixture)
+{
+	return raw_qmp_negotiated_at(fixture->path);
 }
 
 void raw_qmp_free(RawQmp *raw)

@@ -43,7 +43,9 @@ typedef struct RawQmp {
 } RawQmp;
 
 int raw_qmp_connect_path(const char *path); /* -errno */
-RawQmp *raw_qmp_new(QmpFixture *fixture);   /* connected, nothing read */
+RawQmp *raw_qmp_at(const char *path);       /* connected, nothing read */
+RawQmp *raw_qmp_negotiated_at(const char *path);
+RawQmp *raw_qmp_new(QmpFixture *fixture);
 RawQmp *raw_qmp_negotiated(QmpFixture *fixture);
 void raw_qmp_free(RawQmp *raw);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RawQmp, raw_qmp_free)

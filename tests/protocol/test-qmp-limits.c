@@ -305,6 +305,39 @@ static void test_listeners(void)
 	qmp_fixture_wait_clients(fixture, 1);
 }
 
+static void stop(QmpFixture *fixture, void *data)
+{
+	qmp_server_stop(fixture->server);
+}
+
+static void answer_held(QmpFixture *fixture, void *data)
+{
+	for (guint i = 0; i < fixture->held->len; i++)
+		qmp_call_return(g_ptr_array_index(fixture->held, i), NULL);
+	g_ptr_array_set_size(fixture->held, 0);
+}
+
+/* What has begun is answered, what has not is not begun; clients come and go no more. */
+static void test_stopped(void)
+{
+	g_autoptr(QmpFixture) fixture = qmp_fixture_new(NULL);
+	g_autoptr(RawQmp) raw = raw_qmp_negotiated(fixture);
+	g_autoptr(RawQmp) other = raw_qmp_negotiated(fixture);
+	g_autoptr(JsonObject) event = NULL;
+
+	raw_qmp_send(raw, EXECUTE("hold") EXECUTE("nothing"));
+	qmp_fixture_wait_count(&fixture->n_run, 1);
+	qmp_fixture_call(fixture, stop, NULL);
+	raw_qmp_send(other, EXECUTE("nothing"));
+	g_assert_cmpint(raw_qmp_connect_path(fixture->path), <, 0);
+	qmp_fixture_call(fixture, answer_held, NULL);
+	raw_qmp_expect(raw, "{\"return\": {}}");
+	qmp_fixture_event(fixture, "SHUTDOWN", 1);
+	event = raw_qmp_object(raw);
+	g_assert_cmpstr(json_object_get_string_member(event, "event"), ==, "SHUTDOWN");
+	g_assert_cmpint(g_atomic_int_get(&fixture->n_run), ==, 1);
+}
+
 static uint64_t cpu_us(void)
 {
 	struct rusage usage;
@@ -361,6 +394,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/qmp/limits/not-a-socket", test_not_a_socket);
 	g_test_add_func("/protocol/qmp/limits/adopted", test_adopted);
 	g_test_add_func("/protocol/qmp/limits/listeners", test_listeners);
+	g_test_add_func("/protocol/qmp/limits/stopped", test_stopped);
 	g_test_add_func("/protocol/qmp/limits/no-descriptors", test_no_descriptors);
 	return g_test_run();
 }

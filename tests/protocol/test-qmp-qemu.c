@@ -71,26 +71,6 @@ static Qemu *qemu_start(void)
 	return g_steal_pointer(&qemu);
 }
 
-static RawQmp *qemu_connect(Qemu *qemu)
-{
-	RawQmp *raw = g_new0(RawQmp, 1);
-
-	raw->fd = raw_qmp_connect_path(qemu->path);
-	g_assert_cmpint(raw->fd, >=, 0);
-	raw->rx = g_string_new(NULL);
-	return raw;
-}
-
-static RawQmp *qemu_negotiated(Qemu *qemu)
-{
-	RawQmp *raw = qemu_connect(qemu);
-
-	raw_qmp_greeted(raw);
-	raw_qmp_send(raw, "{\"execute\": \"qmp_capabilities\"}");
-	raw_qmp_expect(raw, "{\"return\": {}}");
-	return raw;
-}
-
 /* ---- the same commands on our side ---- */
 
 static void run_never(QmpCall *call, JsonObject *args, void *opaque)
@@ -192,7 +172,7 @@ static void test_greeting(void)
 		return;
 	fixture = qmp_fixture_new(NULL);
 	for (unsigned i = 0; i < 2; i++) {
-		g_autoptr(RawQmp) raw = i == 0 ? qemu_connect(qemu) : raw_qmp_new(fixture);
+		g_autoptr(RawQmp) raw = i == 0 ? raw_qmp_at(qemu->path) : raw_qmp_new(fixture);
 		g_autoptr(JsonObject) greeting = raw_qmp_object(raw);
 		JsonObject *qmp = json_object_get_object_member(greeting, "QMP");
 		JsonObject *version = json_object_get_object_member(qmp, "version");
@@ -230,7 +210,7 @@ static void test_before(void)
 	if (!qemu)
 		return;
 	fixture = qmp_fixture_new(NULL);
-	theirs = qemu_connect(qemu);
+	theirs = raw_qmp_at(qemu->path);
 	ours = raw_qmp_new(fixture);
 	raw_qmp_greeted(theirs);
 	raw_qmp_greeted(ours);
@@ -304,7 +284,7 @@ static void test_requests(void)
 		return;
 	fixture = qmp_fixture_new(NULL);
 	qmp_fixture_call(fixture, add_qemu_commands, NULL);
-	theirs = qemu_negotiated(qemu);
+	theirs = raw_qmp_negotiated_at(qemu->path);
 	ours = raw_qmp_negotiated(fixture);
 	for (unsigned i = 0; i < G_N_ELEMENTS(same_requests); i++) {
 		raw_qmp_send(theirs, same_requests[i]);
@@ -346,7 +326,7 @@ static const char *const other_rubbish[] = {
 
 static void compare_rubbish(Qemu *qemu, QmpFixture *fixture, const char *input, bool same_desc)
 {
-	g_autoptr(RawQmp) theirs = qemu_negotiated(qemu);
+	g_autoptr(RawQmp) theirs = raw_qmp_negotiated_at(qemu->path);
 	g_autoptr(RawQmp) ours = raw_qmp_negotiated(fixture);
 
 	raw_qmp_send(theirs, input);
