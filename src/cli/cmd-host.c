@@ -2,6 +2,7 @@
 /* softdcd host: this process as the host of devices of a running pool. */
 #include "cli/cmd.h"
 #include "cli/host.h"
+#include "cli/host_out.h"
 
 #include "link/unix_connect.h"
 #include "util/nofile.h"
@@ -71,13 +72,13 @@ static void *signals_run(void *opaque)
 	}
 }
 
-/* Before any other thread, so that all of them leave the signals to ours. */
-static void signals_block(void)
+/* Block: before any other thread, so that all of them leave the signals to ours. */
+static void signals_mask(int how)
 {
 	sigset_t set;
 
 	signals_set(&set);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	pthread_sigmask(how, &set, NULL);
 }
 
 static bool signals_start(Signals *signals, ProcessHost *host)
@@ -242,11 +243,12 @@ static void settle(HostCmd *cmd)
 {
 	for (unsigned i = 0; i < cmd->n_devices; i++) {
 		HostDevice *device = &cmd->devices[i];
-		bool was_away = device->is_back;
 
 		host_device_settle(device);
-		if (was_away)
-			host_device_verify(device);
+		if (!device->is_back || process_host_is_away(cmd->host, device->port))
+			continue;
+		device->is_back = false;
+		host_device_verify(device);
 	}
 }
 
@@ -334,7 +336,8 @@ static ExitCode run(const CliArgs *args)
 	if (cli_given(args, "reconnect-timeout"))
 		config.reconnect_ms = (unsigned)MIN(cli_value(args, "reconnect-timeout", 0)->number,
 						    (uint64_t)UINT_MAX);
-	signals_block();
+	signals_mask(SIG_BLOCK);
+	cmd.out = host_out_new(STDOUT_FILENO);
 	/* Each tag comes with a file. */
 	nofile_raise(NOFILE_WANTED);
 	cmd.host = process_host_new(&config, &error);
@@ -348,6 +351,9 @@ static ExitCode run(const CliArgs *args)
 		code = EXIT_REFUSED;
 	}
 	process_host_free(cmd.host);
+	/* What is left may take as long as its reader likes. */
+	signals_mask(SIG_UNBLOCK);
+	host_out_free(cmd.out);
 	for (unsigned i = 0; i < cmd.n_devices; i++)
 		host_device_clear(&cmd.devices[i]);
 	g_free(cmd.devices);

@@ -12,6 +12,7 @@
 #define HOST_RECHECK_US (10 * (int64_t)G_USEC_PER_SEC)
 
 typedef struct HostCmd HostCmd;
+typedef struct HostOut HostOut; /* cli/host_out.h */
 typedef struct HostDevice HostDevice;
 
 /* Where a run of bytes of an extent is. */
@@ -64,6 +65,7 @@ struct HostDevice {
 struct HostCmd {
 	const CliArgs *args;
 	ProcessHost *host;
+	HostOut *out;
 	CxlAcceptList accept;
 	HostDevice *devices;
 	unsigned n_devices;

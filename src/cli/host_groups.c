@@ -123,6 +123,8 @@ static void on_mapped(void *opaque, const CxlDcGroup *view)
 	HostDevice *device = opaque;
 	HostGroup *group = g_new0(HostGroup, 1);
 
+	/* What went before is told before, most of all of the same tag. */
+	host_device_settle(device);
 	*group = (HostGroup){
 		.device = device,
 		.id = view->id,
@@ -292,8 +294,6 @@ void host_device_settle(HostDevice *device)
 {
 	bool is_away = process_host_is_away(device->cmd->host, device->port);
 
-	if (device->is_back && !is_away)
-		device->is_back = false;
 	if (device->is_stale || device->leaving->len > 0)
 		refresh(device);
 	/* While it is away nobody knows; its list will tell. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* softdcd host: one line on stdout for each change, JSON or a sentence. */
 #include "cli/host.h"
-
+#include "cli/host_out.h"
 #include "util/size.h"
 
 #include <inttypes.h>
@@ -62,7 +62,7 @@ static JsonBuilder *begin(const HostDevice *device, const char *event)
 }
 
 /* Owns JSON. */
-static void end(JsonBuilder *json)
+static void end(const HostDevice *device, JsonBuilder *json)
 {
 	g_autoptr(JsonNode) root = NULL;
 	g_autofree char *text = NULL;
@@ -70,8 +70,7 @@ static void end(JsonBuilder *json)
 	json_builder_end_object(json);
 	root = json_builder_get_root(json);
 	text = json_to_string(root, FALSE);
-	printf("%s\n", text);
-	fflush(stdout);
+	host_out_line(device->cmd->out, g_strconcat(text, "\n", NULL));
 	g_object_unref(json);
 }
 
@@ -80,14 +79,13 @@ static void end(JsonBuilder *json)
 G_GNUC_PRINTF(2, 3)
 static void say(const HostDevice *device, const char *format, ...)
 {
+	g_autofree char *text = NULL;
 	va_list args;
 
-	printf("%s: ", device->name);
 	va_start(args, format);
-	vprintf(format, args);
+	text = g_strdup_vprintf(format, args);
 	va_end(args);
-	printf("\n");
-	fflush(stdout);
+	host_out_line(device->cmd->out, g_strconcat(device->name, ": ", text, "\n", NULL));
 }
 
 static const char *tag_name(const CxlTag *tag, char text[CXL_TAG_TEXT_LEN])
@@ -123,7 +121,7 @@ void host_tell_attached(HostDevice *device)
 	add_number(json, "len", window->len);
 	add_number(json, "address", (uint64_t)(uintptr_t)hva);
 	json_builder_end_object(json);
-	end(json);
+	end(device, json);
 }
 
 /* Any process of this user can open it, and gets a descriptor of its own with the same rights. */
@@ -196,7 +194,7 @@ void host_tell_accepted(const HostGroup *group, const char *event)
 	for (guint i = 0; i < group->maps->len; i++)
 		add_map(json, group, &g_array_index(group->maps, HostMap, i));
 	json_builder_end_array(json);
-	end(json);
+	end(group->device, json);
 }
 
 static uint64_t ranges_len(const CxlDpaRange *ranges, uint32_t n)
@@ -234,7 +232,7 @@ static void tell_ranges(HostDevice *device, const char *event, const char *why, 
 		json_builder_end_object(json);
 	}
 	json_builder_end_array(json);
-	end(json);
+	end(device, json);
 }
 
 void host_tell_gone(HostDevice *device, const char *event, const char *why, const CxlTag *tag,
@@ -258,7 +256,7 @@ void host_tell_away(HostDevice *device, const char *why)
 	}
 	json = begin(device, "reconnecting");
 	add_text(json, "why", why);
-	end(json);
+	end(device, json);
 }
 
 void host_tell_resumed(HostDevice *device, bool kept, uint64_t away_us)
@@ -275,7 +273,7 @@ void host_tell_resumed(HostDevice *device, bool kept, uint64_t away_us)
 	json = begin(device, "resumed");
 	add_text(json, "session", kept ? "kept" : "new");
 	add_number(json, "away-us", away_us);
-	end(json);
+	end(device, json);
 }
 
 void host_tell_left(HostDevice *device)
@@ -283,7 +281,7 @@ void host_tell_left(HostDevice *device)
 	if (device->cmd->is_human)
 		say(device, "left");
 	else
-		end(begin(device, "left"));
+		end(device, begin(device, "left"));
 }
 
 void host_tell_mismatch(const HostGroup *group, uint64_t dpa, uint64_t expected, uint64_t found)
@@ -303,5 +301,5 @@ void host_tell_mismatch(const HostGroup *group, uint64_t dpa, uint64_t expected,
 	add_number(json, "dpa", dpa);
 	add_hex(json, "expected", expected);
 	add_hex(json, "found", found);
-	end(json);
+	end(group->device, json);
 }

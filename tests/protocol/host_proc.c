@@ -297,7 +297,8 @@ void host_proc_free(HostProc *proc)
 		kill(proc->pid, SIGKILL);
 		waitpid(proc->pid, NULL, 0);
 	}
-	close(proc->out);
+	if (proc->out >= 0)
+		close(proc->out);
 	g_string_free(proc->text, TRUE);
 	g_free(proc);
 }

@@ -193,6 +193,44 @@ static void test_forced(void)
 	g_assert_cmpint(host_proc_end(host, SIGTERM), ==, 0);
 }
 
+/* ---- who reads ---- */
+
+#define N_ROUNDS 300u /* far more than a pipe holds */
+
+static void test_slow_reader(void)
+{
+	g_autoptr(Rig) rig = rig_new(1);
+	g_autoptr(HostProc) host = host_proc_start(rig, "--device=dev0", NULL);
+
+	host_proc_pass(host, "attached");
+	rig_backend(rig, 1, LEN);
+	for (unsigned i = 0; i < N_ROUNDS; i++) {
+		rig_offer(rig, 0, 1);
+		rig_wait_accepted(rig, 1, LEN);
+		rig_ask_back(rig, 0, 1, false);
+		rig_wait_free(rig, 1, LEN);
+	}
+	for (unsigned i = 0; i < N_ROUNDS; i++) {
+		expect_accepted(host, 1);
+		expect_gone(host, "released", 1, "asked");
+	}
+	g_assert_cmpint(host_proc_end(host, SIGTERM), ==, 0);
+}
+
+static void test_reader_gone(void)
+{
+	g_autoptr(Rig) rig = rig_new(1);
+	g_autoptr(HostProc) host = start_with_tag(rig, NULL);
+
+	close(host->out);
+	host->out = -1;
+	rig_backend(rig, 2, LEN);
+	rig_offer(rig, 0, 2);
+	g_assert_cmpint(host_proc_wait(host), ==, 0);
+	rig_wait_free(rig, 1, LEN);
+	rig_wait_free(rig, 2, LEN);
+}
+
 /* ---- leaving, dying, coming again ---- */
 
 static void expect_recovered(HostProc *host, const char *check)
@@ -440,6 +478,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/host-process/two-devices", test_two_devices);
 	g_test_add_func("/protocol/host-process/pinned", test_pinned);
 	g_test_add_func("/protocol/host-process/forced", test_forced);
+	g_test_add_func("/protocol/host-process/slow-reader", test_slow_reader);
+	g_test_add_func("/protocol/host-process/reader-gone", test_reader_gone);
 	g_test_add_func("/protocol/host-process/keep", test_keep);
 	g_test_add_func("/protocol/host-process/mismatch", test_mismatch);
 	g_test_add_func("/protocol/host-process/second-signal", test_second_signal);
