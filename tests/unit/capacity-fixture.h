@@ -37,6 +37,11 @@ typedef struct Held {
 	GArray *items;
 } Held;
 
+typedef struct HeldRecord {
+	uint64_t req;
+	RowRecord *record;
+} HeldRecord;
+
 typedef struct Fixture Fixture;
 
 typedef struct Fake {
@@ -55,12 +60,15 @@ typedef struct Fake {
 
 struct Fixture {
 	Capacity *cap;
+	CapacityOps ops;
 	uint64_t now_us;
 	Fake dev[N_DEVICES];
 	bool hold_wipes;
 	GPtrArray *wipes; /* WipeJob */
 	Behaviour journal[ROW_N_REASONS];
-	GArray *journal_held;    /* uint64_t */
+	GArray *journal_held;                                /* HeldRecord */
+	void (*keep)(void *opaque, const RowRecord *record); /* gets what is durable; or NULL */
+	void *keep_opaque;
 	GArray *journal_reasons; /* RowReason of every record */
 	unsigned n_notices[NOTICE_N_TYPES];
 	uint64_t serial; /* of the last host */
@@ -313,25 +321,35 @@ static bool fix_finish_wipe(Fixture *fix, bool run)
 	return true;
 }
 
+static void answer_record(Fixture *fix, HeldRecord *held, bool ok)
+{
+	if (ok && fix->keep)
+		fix->keep(fix->keep_opaque, held->record);
+	capacity_journal_done(fix->cap, held->req, ok);
+	row_record_unref(held->record);
+}
+
 static void op_journal(void *opaque, uint64_t req, RowRecord *record)
 {
 	Fixture *fix = opaque;
 
+	HeldRecord held = { req, row_record_ref(record) };
+
 	g_array_append_val(fix->journal_reasons, record->reason);
 	if (fix->journal[record->reason] == HOLD)
-		g_array_append_val(fix->journal_held, req);
+		g_array_append_val(fix->journal_held, held);
 	else
-		capacity_journal_done(fix->cap, req, fix->journal[record->reason] == ANSWER);
+		answer_record(fix, &held, fix->journal[record->reason] == ANSWER);
 }
 
 static void fix_answer_journal(Fixture *fix, bool ok)
 {
-	uint64_t req;
+	HeldRecord held;
 
 	g_assert_cmpuint(fix->journal_held->len, >, 0);
-	req = g_array_index(fix->journal_held, uint64_t, 0);
+	held = g_array_index(fix->journal_held, HeldRecord, 0);
 	g_array_remove_index(fix->journal_held, 0);
-	capacity_journal_done(fix->cap, req, ok);
+	answer_record(fix, &held, ok);
 }
 
 static void op_notify(void *opaque, const CapacityNotice *notice)
@@ -386,6 +404,8 @@ typedef struct FixtureConfig {
 	unsigned faults;
 	uint32_t max_extents, max_offers, max_chain, chains_in_flight;
 	DcHost host;
+	void (*keep)(void *opaque, const RowRecord *record);
+	void *keep_opaque;
 } FixtureConfig;
 
 static Fixture *fix_new(const FixtureConfig *config)
@@ -406,9 +426,12 @@ static Fixture *fix_new(const FixtureConfig *config)
 	if (host.max_maps == 0)
 		host.max_maps = UINT32_MAX;
 	fix->now_us = 1000;
+	fix->ops = ops;
+	fix->keep = c->keep;
+	fix->keep_opaque = c->keep_opaque;
 	fix->cap = capacity_new(&ops, fix);
 	fix->wipes = g_ptr_array_new();
-	fix->journal_held = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	fix->journal_held = g_array_new(FALSE, FALSE, sizeof(HeldRecord));
 	fix->journal_reasons = g_array_new(FALSE, FALSE, sizeof(RowReason));
 	for (unsigned i = 0; i < N_DEVICES; i++) {
 		DcDeviceConfig device = {
