@@ -8,8 +8,6 @@
 #include "util/sd_notify.h"
 
 #include <glib-unix.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -53,15 +51,14 @@ static void take_step(PoolStep step, void *opaque)
  * other modes. */
 static bool is_in_group(const PoolDaemon *daemon, const QmpPeer *peer)
 {
-	const struct passwd *user = getpwuid(peer->uid);
-	const struct group *group = daemon->group ? getgrnam(daemon->group) : NULL;
+	gid_t gid;
 
-	if (!group)
+	if (!socket_dir_group(daemon->sockets, &gid))
 		return false;
-	if (peer->gid == group->gr_gid)
+	if (peer->gid == gid)
 		return true;
-	for (char **member = group->gr_mem; user && *member; member++)
-		if (strcmp(*member, user->pw_name) == 0)
+	for (unsigned i = 0; i < peer->n_groups; i++)
+		if (peer->groups[i] == gid)
 			return true;
 	return false;
 }

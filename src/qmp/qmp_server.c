@@ -226,6 +226,34 @@ static bool peer_of(int fd, QmpPeer *ret)
 	return true;
 }
 
+static gid_t *peer_groups(int fd, unsigned *ret_n)
+{
+	socklen_t len = 64 * sizeof(gid_t);
+	gid_t *groups = g_malloc(len);
+
+	/* Too small: says how many there are. */
+	while (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len)) {
+		if (errno != ERANGE) {
+			len = 0;
+			break;
+		}
+		groups = g_realloc(groups, len);
+	}
+	*ret_n = (unsigned)(len / sizeof(gid_t));
+	return groups;
+}
+
+static bool is_admitted(QmpServer *server, int fd, const QmpPeer *peer, GError **error)
+{
+	g_autofree gid_t *groups = NULL;
+	QmpPeer known = *peer;
+
+	if (!server->config.admit)
+		return true;
+	known.groups = groups = peer_groups(fd, &known.n_groups);
+	return server->config.admit(&known, server->config.opaque, error);
+}
+
 void qmp_server_adopt(QmpServer *server, int fd)
 {
 	g_autoptr(GError) error = NULL;
@@ -236,7 +264,7 @@ void qmp_server_adopt(QmpServer *server, int fd)
 		return;
 	}
 	peer.client = ++server->last_client;
-	if (server->config.admit && !server->config.admit(&peer, server->config.opaque, &error)) {
+	if (!is_admitted(server, fd, &peer, &error)) {
 		turn_away(fd, error->message);
 		return;
 	}

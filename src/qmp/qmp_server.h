@@ -30,6 +30,9 @@ typedef struct QmpPeer {
 	uid_t uid;
 	gid_t gid;
 	uint64_t client; /* tells connections apart; never used twice, never 0 */
+	/* SO_PEERGROUPS: all others it is a member of. Only in admit(), else NULL. */
+	const gid_t *groups;
+	unsigned n_groups;
 } QmpPeer;
 
 /* ARGS were checked against the table and live as long as the call. */

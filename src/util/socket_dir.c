@@ -181,6 +181,14 @@ const char *socket_dir_path(const SocketDir *dir)
 	return dir->path;
 }
 
+bool socket_dir_group(const SocketDir *dir, gid_t *ret_gid)
+{
+	if (dir->group == NO_GROUP)
+		return false;
+	*ret_gid = dir->group;
+	return true;
+}
+
 void socket_dir_unlink(SocketDir *dir, const char *name)
 {
 	for (guint i = dir->made->len; i-- > 0;) {

@@ -47,6 +47,8 @@ SocketDir *socket_dir_open(const char *path, const char *group, GError **error);
 void socket_dir_free(SocketDir *dir);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SocketDir, socket_dir_free)
 const char *socket_dir_path(const SocketDir *dir);
+/* The group it was opened to; false: none. */
+bool socket_dir_group(const SocketDir *dir, gid_t *ret_gid);
 
 /*
  * Listens on NAME (such as "qmp.sock"; 16 bytes more than a pool's name may have) with SOCK_STREAM
