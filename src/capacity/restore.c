@@ -29,12 +29,18 @@ bool restore_is_ram(BackendType type)
 
 /* ---- index ---- */
 
+static bool check_number(uint64_t number, const char *what, GError **error)
+{
+	return number != 0 || restore_refuse(error, "%s 0: the number means none", what);
+}
+
+/* Takes VALUE, if TABLE owns its values, unless the key is 0. */
 static bool add_unique(GHashTable *table, const uint64_t *key, gconstpointer value,
 		       const char *what, GError **error)
 {
-	if (*key == 0)
-		return restore_refuse(error, "%s 0: the number means none", what);
-	if (!g_hash_table_insert(table, (gpointer)key, (gpointer)value))
+	if (!check_number(*key, what, error))
+		return false;
+	if (!g_hash_table_replace(table, (gpointer)key, (gpointer)value))
 		return restore_refuse(error, "%s %" G_GUINT64_FORMAT ": is there twice", what,
 				      *key);
 	return true;
@@ -53,15 +59,16 @@ static bool add_name(Restore *restore, const char *kind, const char *name, gcons
 
 static bool add_host(Restore *restore, const RowHost *row, GError **error)
 {
-	DcHost *host = g_new0(DcHost, 1);
+	DcHost *host;
 
+	if (!check_number(row->serial, "host", error))
+		return false;
+	host = g_new0(DcHost, 1);
 	host->serial = row->serial;
 	host->pid = row->pid;
 	host->start_time = row->start_time;
 	host->uid = row->uid;
-	if (add_unique(restore->cap->hosts, &host->serial, host, "host", error))
-		return true;
-	return false;
+	return add_unique(restore->cap->hosts, &host->serial, host, "host", error);
 }
 
 static bool add_device(Restore *restore, const RowDevice *row, GError **error)
@@ -84,8 +91,11 @@ static void free_offer(gpointer data)
 
 static bool add_offer(Restore *restore, const RowOffer *row, GError **error)
 {
-	RestoreOffer *offer = g_new0(RestoreOffer, 1);
+	RestoreOffer *offer;
 
+	if (!check_number(row->id, "offer", error))
+		return false;
+	offer = g_new0(RestoreOffer, 1);
 	offer->row = row;
 	offer->extents = g_ptr_array_new();
 	return add_unique(restore->offers, &row->id, offer, "offer", error);
