@@ -560,39 +560,3 @@ bool capacity_withdraw(Capacity *cap, DcDevice *dev, uint64_t id, const Uuid *ta
 	capacity_leave(cap);
 	return true;
 }
-
-static void describe_offer(const Offer *offer, OfferInfo *ret)
-{
-	*ret = (OfferInfo){
-		.id = offer->id,
-		.state = offer->state,
-		.region = offer->region,
-		.tag = offer->tag,
-		.n_extents = offer->extents->len,
-		.len = offer->len,
-		.waits_for = delivery_waits_for(offer),
-	};
-}
-
-static int compare_ids(gconstpointer a, gconstpointer b)
-{
-	const Offer *x = *(Offer *const *)a, *y = *(Offer *const *)b;
-
-	return (x->id > y->id) - (x->id < y->id);
-}
-
-void dc_device_foreach_offer(DcDevice *dev, void (*func)(const OfferInfo *, void *), void *opaque)
-{
-	g_autoptr(GPtrArray) offers = hash_table_values(dev->offers);
-	g_autoptr(GArray) infos = g_array_new(FALSE, FALSE, sizeof(OfferInfo));
-
-	g_ptr_array_sort(offers, compare_ids);
-	for (guint i = 0; i < offers->len; i++) {
-		OfferInfo info;
-
-		describe_offer(offers->pdata[i], &info);
-		g_array_append_val(infos, info);
-	}
-	for (guint i = 0; i < infos->len; i++)
-		func(&g_array_index(infos, OfferInfo, i), opaque);
-}

@@ -258,6 +258,56 @@ static void test_epoch(void)
 	world_free(&world);
 }
 
+/* ---- while maps are restored ---- */
+
+/* The rest of a map that a release cut while it was being exposed is not forgotten. */
+static void test_cut_while_exposing(void)
+{
+	Fixture *fix = fix_new(NULL);
+	Fake *fake = &fix->dev[0];
+	DcRange half = { region_base(SMALL_BLOCKS), BLOCK / 2 };
+
+	fix_accept_blocks(fix, 0, SMALL_BLOCKS, 0, 0, 1);
+	capacity_host_gone(fix->cap, fake->dc->host.serial);
+	g_array_set_size(fake->reach, 0);
+	fake->expose = HOLD;
+	fix_attach(fix, 0, NULL);
+	g_assert_cmpint(fix_release(fix, 0, &half, 1), ==, CXL_RC_SUCCESS);
+	fake_answer(fake, false);
+	fake->expose = ANSWER;
+	fix_advance(fix, G_USEC_PER_SEC);
+	g_assert_cmpuint(fake_reachable_len(fake), ==, BLOCK / 2);
+	fix_free(fix);
+}
+
+/* What is being released is not mapped for a new host, but is if the journal refuses. */
+static void test_release_refused_while_syncing(void)
+{
+	World world;
+	Fake *fake;
+	OfferExtent extent = { 0, BLOCK };
+	ReleaseRequest request = {
+		.region = NORMAL,
+		.extents = &extent,
+		.n_extents = 1,
+		.forced = true,
+	};
+
+	world_init(&world, NULL);
+	fake = &world.fix->dev[0];
+	fix_accept_blocks(world.fix, 0, NORMAL, 0, 0, 1);
+	capacity_host_gone(world.fix->cap, fake->dc->host.serial);
+	g_array_set_size(fake->reach, 0);
+	world.fix->journal[ROW_REASON_RELEASE] = HOLD;
+	g_assert_true(capacity_release(world.fix->cap, fake->dc, &request, NULL, NULL));
+	fix_attach(world.fix, 0, NULL);
+	g_assert_cmpuint(fake->reach->len, ==, 0);
+	fix_answer_journal(world.fix, false);
+	g_assert_cmpuint(fake_reachable_len(fake), ==, BLOCK);
+	row_table_assert_is(&world.table, world.fix->cap);
+	world_free(&world);
+}
+
 /* ---- when durable ---- */
 
 static void on_durable(void *opaque, bool ok)
@@ -363,6 +413,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/capacity/journal/behind", test_behind);
 	g_test_add_func("/unit/capacity/journal/replace-waits", test_replace_waits);
 	g_test_add_func("/unit/capacity/journal/epoch", test_epoch);
+	g_test_add_func("/unit/capacity/journal/cut-while-exposing", test_cut_while_exposing);
+	g_test_add_func("/unit/capacity/journal/release-refused-while-syncing",
+			test_release_refused_while_syncing);
 	g_test_add_func("/unit/capacity/journal/when-durable", test_when_durable);
 	g_test_add_func("/unit/capacity/journal/end-in-any-state", test_end_in_any_state);
 	return g_test_run();
