@@ -62,6 +62,7 @@ static MemFile *open_file(const RowBackend *row, GError **error)
 		.read_only = row->read_only,
 	};
 	MemFile *file;
+	int rc;
 
 	if (!restore_is_ram(row->type) && !g_file_test(row->path, G_FILE_TEST_EXISTS)) {
 		restore_refuse(error,
@@ -73,16 +74,22 @@ static MemFile *open_file(const RowBackend *row, GError **error)
 	file = mem_file_new(&config, error);
 	if (!file)
 		g_prefix_error(error, "ledger: backend %s: ", row->name);
-	return file;
+	rc = file && row->prealloc ? mem_file_populate(file) : 0;
+	if (rc == 0)
+		return file;
+	restore_refuse(error, "backend %s: preallocating " U64 " bytes: %s", row->name, row->size,
+		       g_strerror(-rc));
+	mem_file_unref(file);
+	return NULL;
 }
 
 /* ---- named and static ones ---- */
 
-static void lose(Restore *restore, Backend *mem, uint64_t incarnation)
+static void lose(Restore *restore, Backend *mem, const RowFile *row)
 {
 	mem->incarnation = backend_new_incarnation();
 	mem->dirty = false;
-	g_hash_table_insert(restore->lost, mem, GSIZE_TO_POINTER((gsize)incarnation));
+	g_hash_table_insert(restore->lost, mem, (gpointer)row);
 }
 
 static void add_static(Restore *restore, Backend *mem, const RowBackend *row)
@@ -123,7 +130,7 @@ static bool restore_backend(Restore *restore, const RowBackend *row, GError **er
 	/* The keys of named ones stay theirs, lost or not. */
 	g_hash_table_insert(restore->memories, (gpointer)&file_row->incarnation, mem);
 	if (restore_is_ram(row->type) && !file_row->file)
-		lose(restore, mem, row->incarnation);
+		lose(restore, mem, file_row);
 	if (row->device == 0)
 		return add_named(restore, mem, error);
 	add_static(restore, mem, row);
@@ -246,7 +253,7 @@ Backend *restore_untagged(Restore *restore, const RowOffer *row, GError **error)
 		return NULL;
 	mem = memory_restore_untagged(restore->cap, row, file);
 	if (file && !file->file)
-		g_hash_table_insert(restore->lost, mem, GSIZE_TO_POINTER((gsize)file->incarnation));
+		g_hash_table_insert(restore->lost, mem, (gpointer)file);
 	else if (file)
 		g_hash_table_insert(restore->memories, (gpointer)&file->incarnation, mem);
 	return mem;
@@ -279,14 +286,19 @@ static void take_lost(Backend *mem)
 static void settle_lost(gpointer key, gpointer value, gpointer opaque)
 {
 	Backend *mem = key;
+	const RowFile *row = value;
 	RowRecord *record = journal_changes(mem->cap);
 
-	rows_delete_file(GPOINTER_TO_SIZE(value), record);
+	rows_delete_file(row->incarnation, record);
 	if (!mem->untagged) {
 		rows_add_file(mem, true, false, record);
 		rows_add_backend(mem, record);
-		capacity_tell_backend(mem->cap, NOTICE_CONTENTS_LOST, mem);
 	}
+	/* Zeros in place of zeros are no loss. */
+	if (!row->dirty)
+		return;
+	if (!mem->untagged)
+		capacity_tell_backend(mem->cap, NOTICE_CONTENTS_LOST, mem);
 	if (!mem->is_static)
 		take_lost(mem);
 }

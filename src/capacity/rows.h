@@ -86,7 +86,7 @@ typedef struct RowBackend {
  * from add to remove; a wipe replaces it by one of a new incarnation in one record. An untagged
  * offer has one from just before its first mapping until it is given back. Deleting a FILE deletes
  * its HOLDER and WIPE rows. One that should have a descriptor (memfd, hugetlb) and comes to a
- * restart without one has lost its contents; the core deals with that.
+ * restart without one has lost its contents if it was dirty; the core deals with that.
  */
 typedef struct RowFile {
 	uint64_t incarnation;

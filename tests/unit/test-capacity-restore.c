@@ -339,6 +339,29 @@ static void test_contents_lost(void)
 	world_free(&world);
 }
 
+/* Nobody had written to it, so nothing is lost: zeros come in the place of zeros. */
+static void test_clean_lost(void)
+{
+	BackendConfig config = { .type = BACKEND_MEMFD, .prealloc = true };
+	FixtureConfig control_only = { .host = { .control_only = true } };
+	World world;
+	Backend *backend;
+
+	world_init(&world, &control_only);
+	fix_backend(world.fix, "b", 1, BLOCK, &config);
+	fix_accept_blocks(world.fix, 0, NORMAL, 1, 0, 1);
+	g_hash_table_remove_all(world.table.files);
+	world_restart(&world);
+	g_assert_cmpuint(world.fix->n_notices[NOTICE_CONTENTS_LOST], ==, 0);
+	g_assert_cmpuint(dc_device_n_extents(world.fix->dev[0].dc), ==, 1);
+	backend = capacity_peek_backend(world.fix->cap, "b");
+	g_assert_cmpuint(mem_file_allocated_len(backend_peek_file(backend)), ==, BLOCK);
+	row_table_assert_is(&world.table, world.fix->cap);
+	g_assert_cmpuint(g_hash_table_size(world.table.files), ==, 1);
+	world_restart(&world);
+	world_free(&world);
+}
+
 /* The journal refuses even that: still nothing is given out, and it is told later. */
 static void test_lost_and_journal_refuses(void)
 {
@@ -431,6 +454,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/capacity/restore/quarantine-of-memory", test_quarantine_of_memory);
 	g_test_add_func("/unit/capacity/restore/sanitize", test_sanitize_is_remembered);
 	g_test_add_func("/unit/capacity/restore/contents-lost", test_contents_lost);
+	g_test_add_func("/unit/capacity/restore/clean-lost", test_clean_lost);
 	g_test_add_func("/unit/capacity/restore/lost-and-refused", test_lost_and_journal_refuses);
 	g_test_add_func("/unit/capacity/restore/static", test_static);
 	return g_test_run();
