@@ -181,7 +181,9 @@ static CxlRelease on_release(void *opaque, const CxlDcGroup *view, const CxlDpaR
 	HostDevice *device = opaque;
 	HostGroup *group = g_hash_table_lookup(device->groups, &view->id);
 
-	if (!group)
+	device->is_stale = true;
+	/* Never told, as its memory has not come (yet): nobody uses it. */
+	if (!group || !group->is_told)
 		return CXL_RELEASE_RANGES;
 	if (is_pinned(group)) {
 		host_tell_kept(group, ranges, n);
@@ -208,10 +210,11 @@ static bool is_leaving(const HostDevice *device, uint64_t group)
 static void on_revoked(void *opaque, const CxlDcGroup *view, const CxlDpaRange *ranges, uint32_t n)
 {
 	HostDevice *device = opaque;
+	const HostGroup *group = g_hash_table_lookup(device->groups, &view->id);
 
 	device->is_stale = true;
-	/* We had agreed, and the answer to our command never came. */
-	if (!is_leaving(device, view->id))
+	/* If it is leaving, we had agreed, and the answer to our command never came. */
+	if (group && group->is_told && !is_leaving(device, view->id))
 		host_tell_gone(device, "lost", device->is_back ? "gone" : "forced", &view->tag,
 			       ranges, n);
 }
