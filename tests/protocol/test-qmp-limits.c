@@ -159,6 +159,55 @@ static void test_flush(void)
 	g_assert_cmpuint(GPOINTER_TO_SIZE(len), ==, 4000000 + strlen("{\"return\": \"\"}"));
 }
 
+typedef struct Hurry {
+	RawQmp *raw;
+	gint stop;
+} Hurry;
+
+static gpointer hurry_main(gpointer opaque)
+{
+	Hurry *hurry = opaque;
+	g_autoptr(GString) requests = g_string_new(NULL);
+
+	while (requests->len < 20000)
+		g_string_append(requests, EXECUTE("nothing"));
+	while (!g_atomic_int_get(&hurry->stop) && raw_qmp_send(hurry->raw, requests->str))
+		;
+	shutdown(hurry->raw->fd, SHUT_WR);
+	return NULL;
+}
+
+static gpointer drain_main(gpointer opaque)
+{
+	const Hurry *hurry = opaque;
+	char buf[65536];
+
+	while (recv(hurry->raw->fd, buf, sizeof(buf), 0) > 0)
+		;
+	return NULL;
+}
+
+/* One that never stops asking leaves the others, and the rest of the loop, their turns. */
+static void test_busy_neighbour(void)
+{
+	g_autoptr(QmpFixture) fixture = qmp_fixture_new(NULL);
+	g_autoptr(RawQmp) busy = raw_qmp_negotiated(fixture);
+	g_autoptr(RawQmp) raw = raw_qmp_negotiated(fixture);
+	Hurry hurry = { .raw = busy };
+	GThread *writer = g_thread_new("writer", hurry_main, &hurry);
+	GThread *reader = g_thread_new("reader", drain_main, &hurry);
+
+	qmp_fixture_wait_count(&fixture->n_run, 10000);
+	for (unsigned i = 0; i < 200; i++) {
+		raw_qmp_send(raw, EXECUTE("query-version"));
+		g_free(raw_qmp_line(raw));
+		g_assert_cmpuint(qmp_fixture_n_clients(fixture), ==, 2);
+	}
+	g_atomic_int_set(&hurry.stop, 1);
+	g_thread_join(writer);
+	g_thread_join(reader);
+}
+
 /* ---- who is let in ---- */
 
 static void test_not_admitted(void)
@@ -388,6 +437,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/qmp/limits/no-reading-no-answers", test_no_reading_no_answers);
 	g_test_add_func("/protocol/qmp/limits/large-answer", test_large_answer);
 	g_test_add_func("/protocol/qmp/limits/flush", test_flush);
+	g_test_add_func("/protocol/qmp/limits/busy-neighbour", test_busy_neighbour);
 	g_test_add_func("/protocol/qmp/limits/not-admitted", test_not_admitted);
 	g_test_add_func("/protocol/qmp/limits/too-many", test_too_many);
 	g_test_add_func("/protocol/qmp/limits/silent", test_silent);
