@@ -475,7 +475,6 @@ static void test_timeout(void)
 {
 	g_autoptr(PoolLife) life = pool_life_new();
 	g_autoptr(TestHost) host = first_host(life, true);
-	g_autofree char *path = g_build_filename(life->dir, "dev0.session", NULL);
 	GArray *maps;
 
 	fill(life, host);

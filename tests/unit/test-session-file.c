@@ -57,8 +57,9 @@ static void assert_holds(Place *place, const char *text)
 static void write_text(Place *place, const char *text)
 {
 	g_autoptr(SessionFile) file = open_file(place);
-	g_autoptr(GBytes) before = session_file_read(file);
+	GBytes *before = session_file_read(file);
 
+	g_clear_pointer(&before, g_bytes_unref);
 	g_assert_true(session_file_write(file, text, strlen(text)));
 }
 
