@@ -282,7 +282,9 @@ static bool take_backend(Apply *apply, const char *name, GError **error)
 
 static bool put_device(PoolDaemon *daemon, DeviceSpec *spec, GError **error)
 {
-	PoolDevice *device = daemon_make_device(daemon, spec, NULL, error);
+	PoolDevice *device = daemon_name_is_free(daemon, spec->name, error)
+				     ? daemon_make_device(daemon, spec, NULL, error)
+				     : NULL;
 	DaemonDevice *entry;
 
 	if (!device) {

@@ -65,6 +65,7 @@ PoolDevice *daemon_make_device(PoolDaemon *daemon, const DeviceSpec *spec, const
 			       GError **error);
 /* The inherited socket of this name, else a new one; -1. */
 int daemon_listen(PoolDaemon *daemon, const char *name, int type, GError **error);
+bool daemon_name_is_free(PoolDaemon *daemon, const char *name, GError **error);
 bool daemon_serve_device(PoolDaemon *daemon, DaemonDevice *device, GError **error);
 void daemon_unserve_device(PoolDaemon *daemon, const char *name);
 /* No host is connected, or FORCE says that it does not matter. */
@@ -121,6 +122,9 @@ void daemon_unwatch_keeper(PoolDaemon *daemon);
 bool daemon_apply_first(PoolDaemon *daemon, PoolFile *file, GError **error);
 /* Reads the configuration file again and makes the pool as it says, wholly or not at all. */
 void daemon_apply_again(PoolDaemon *daemon);
+
+/* ---- qmp_endpoint.c ---- */
+void qmp_text_endpoint(PoolDaemon *daemon, QmpText *text, PoolDevice *device);
 
 /* ---- qmp_trace.c ---- */
 typedef struct DaemonTrace DaemonTrace;

@@ -498,12 +498,25 @@ static void device_opened(ObjectJob *job)
 	daemon_when_durable(job->daemon, device_add_over, job);
 }
 
+/* One that is about to go may be out of the core already, and keeps its name until it has gone. */
+bool daemon_name_is_free(PoolDaemon *daemon, const char *name, GError **error)
+{
+	if (!g_hash_table_contains(daemon->devices, name))
+		return true;
+	g_set_error(error, CAPACITY_ERROR, CAPACITY_ERROR_BUSY,
+		    "device %s: the name is taken; choose another", name);
+	return false;
+}
+
 void daemon_add_device(PoolDaemon *daemon, DeviceSpec *spec, ObjectDone done, void *opaque)
 {
 	ObjectJob *job = job_new(daemon, done, opaque);
 
 	job->device_spec = spec;
-	job_run(job, open_device, device_opened);
+	if (daemon_name_is_free(daemon, spec->name, &job->error))
+		job_run(job, open_device, device_opened);
+	else
+		job_refuse(job);
 }
 
 static void device_remove_over(PoolDaemon *daemon, GError *error, void *opaque)
