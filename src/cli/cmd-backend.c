@@ -131,7 +131,7 @@ static const char *const on_release_words[] = { "wipe", "keep", NULL };
 
 static const CliParam add_positionals[] = {
 	{ .name = "NAME", .type = CLI_NAME, .required = true, .help = "what to call it" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam add_options[] = {
@@ -165,7 +165,7 @@ static const CliParam add_options[] = {
 	  .meta = "WHAT",
 	  .help = "what becomes of the contents when a host gives it back; wipe by default for "
 		  "memfd and hugetlb, keep for the others and with --readonly" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample add_examples[] = {
@@ -173,7 +173,7 @@ static const CliExample add_examples[] = {
 	  "a gibibyte of memory that hosts know by its tag" },
 	{ "backend add table --type file --path table.bin --readonly --shareable",
 	  "a file that several hosts may read" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const add_see_also[] = { "backend remove", "backend reclaim", "offer", NULL };
@@ -202,12 +202,12 @@ static const CliParam name_positionals[] = {
 	  .required = true,
 	  .source = CLI_FROM_BACKENDS,
 	  .help = "the backend" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample remove_examples[] = {
 	{ "backend remove kv-cache", "the memory goes back to the machine" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const remove_see_also[] = { "backend add", "release", NULL };
@@ -227,7 +227,7 @@ const CliVerb verb_backend_remove = {
 
 static const CliExample reclaim_examples[] = {
 	{ "backend reclaim kv-cache", "after its former user's machine was switched off" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const reclaim_see_also[] = { "list", "events", NULL };

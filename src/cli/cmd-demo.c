@@ -143,13 +143,13 @@ static const CliParam demo_options[] = {
 	{ .name = "self-test",
 	  .type = CLI_FLAG,
 	  .help = "break the wipe, then the revocation; exit 1 if both were noticed, else 0" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample demo_examples[] = {
 	{ "demo", "the tour" },
 	{ "demo --json", "its figures, for scripts" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 const CliVerb verb_demo = {

@@ -94,7 +94,7 @@ static const CliParam add_positionals[] = {
 	  .type = CLI_NAME,
 	  .required = true,
 	  .help = "what to call it: letters, digits, dot, dash and underscore" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam add_options[] = {
@@ -133,14 +133,14 @@ static const CliParam add_options[] = {
 	  .meta = "WHEN",
 	  .help = "whether offers wait until the host's kernel is ready for them; auto by "
 		  "default" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample add_examples[] = {
 	{ "device add dev0 --dc 16G", "one region of 16 GiB" },
 	{ "device add dev1 --ram 512M --dc 8G,block=1G --dc 8G,sharable",
 	  "static memory that any kernel can use, a region of whole gibibytes, and one to share" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const add_see_also[] = { "device remove", "offer", "host", NULL };
@@ -167,17 +167,17 @@ static const CliParam name_positionals[] = {
 	  .required = true,
 	  .source = CLI_FROM_DEVICES,
 	  .help = "the device" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam remove_options[] = {
 	{ .name = "force", .type = CLI_FLAG, .help = "also while a host is connected" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample remove_examples[] = {
 	{ "device remove dev0", "after its host has left" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const remove_see_also[] = { "device add", "release", NULL };
@@ -201,13 +201,13 @@ static const CliParam reset_options[] = {
 	  .type = CLI_FLAG,
 	  .help = "also take away everything accepted and withdraw all offers, whatever the host "
 		  "does with it" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample reset_examples[] = {
 	{ "device reset dev0", "as a machine does when it reboots" },
 	{ "device reset dev0 --forget", "the next host finds an empty device" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const reset_see_also[] = { "release", "withdraw", NULL };

@@ -98,7 +98,7 @@ static ExitCode run(const CliArgs *args)
 static const CliExample examples[] = {
 	{ "doctor", "before the first run, and when something does not work" },
 	{ "doctor --json | jq '.[] | select(.state != \"ok\")'", "only what is not well" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const see_also[] = { "demo", "list", NULL };

@@ -190,13 +190,13 @@ static const CliParam options[] = {
 	  .help = "print what the audit log has since then: \"10m\" ago, \"@1700000000\", or "
 		  "\"2026-11-23T04:00:00\"" },
 	{ .name = "timeout", .type = CLI_DURATION, .help = "follow no longer than this" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample examples[] = {
 	{ "events --since 1h", "what was offered, accepted, released and wiped in the last hour" },
 	{ "events --follow --json | jq -r .event", "the names of events as they happen" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const see_also[] = { "list", "wait", NULL };

@@ -38,7 +38,7 @@ static const CliParam help_positionals[] = {
 	  .repeatable = true,
 	  .source = CLI_FROM_VERBS,
 	  .help = "the verb to explain; without it, all are listed" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 const CliVerb verb_help = {
@@ -118,7 +118,7 @@ static ExitCode run_documents(const CliArgs *args)
 static const CliParam documents_positionals[] = {
 	{ .name = "DIRECTORY", .type = CLI_TEXT, .help = "where the pages go" },
 	{ .name = "PAGE", .type = CLI_TEXT, .repeatable = true, .help = "each page to be made" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 const CliVerb verb_documents = {
@@ -152,7 +152,7 @@ static const CliParam complete_positionals[] = {
 	  .required = true,
 	  .repeatable = true,
 	  .help = "the command line so far" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 const CliVerb verb_complete = {

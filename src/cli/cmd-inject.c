@@ -51,7 +51,7 @@ static const CliParam positionals[] = {
 	  .required = true,
 	  .source = CLI_FROM_DEVICES,
 	  .help = "the device" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 /* clang-format off */
@@ -93,7 +93,7 @@ static const CliParam media_options[] = {
 	COMPONENT,
 	OPTION("cme-ev-flags", 8, "advanced programmable corrected memory error flags"),
 	OPTION("cme-count", 24, "corrected memory errors"),
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam dram_options[] = {
@@ -110,7 +110,7 @@ static const CliParam dram_options[] = {
 	OPTION("sub-channel", 8, "sub-channel"),
 	OPTION("cme-ev-flags", 8, "advanced programmable corrected memory error flags"),
 	OPTION("cvme-count", 24, "corrected volatile memory errors"),
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam module_options[] = {
@@ -127,20 +127,20 @@ static const CliParam module_options[] = {
 	DEFAULT_0("corrected-persistent-error-count", 32, "corrected errors of persistent memory"),
 	DEFAULT_0("sub-type", 8, "device event sub-type"),
 	COMPONENT,
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample media_examples[] = {
 	{ "inject general-media dev0 --log failure --dpa 512M --type 1", "an invalid address" },
-	{ NULL },
+	{ .command = NULL },
 };
 static const CliExample dram_examples[] = {
 	{ "inject dram dev0 --log warning --dpa 0x1000 --bank 3 --row 17", "an error in a row" },
-	{ NULL },
+	{ .command = NULL },
 };
 static const CliExample module_examples[] = {
 	{ "inject memory-module dev0 --log informational --temperature 85", "it is warm" },
-	{ NULL },
+	{ .command = NULL },
 };
 /* clang-format on */
 

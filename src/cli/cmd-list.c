@@ -171,7 +171,7 @@ static const CliParam options[] = {
 	  .type = CLI_TAG,
 	  .source = CLI_FROM_TAGS,
 	  .help = "only what has this tag" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample examples[] = {
@@ -179,7 +179,7 @@ static const CliExample examples[] = {
 	{ "list -XO --device dev0", "what the host of dev0 has, and what it was offered" },
 	{ "list -B --json | jq '.backends[] | select(.clean | not).id'",
 	  "the backends somebody has used" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const see_also[] = { "events", "wait", "qmp", NULL };

@@ -197,7 +197,7 @@ static void print_offer(const CliArgs *args, const OfferWait *wait, const char *
 		{ "TAG", "tag", CLI_COLUMN_TEXT },
 		{ "STATE", "state", CLI_COLUMN_TEXT },
 		{ "ACCEPTED", "accepted", CLI_COLUMN_BYTES },
-		{ NULL },
+		{ .title = NULL },
 	};
 	g_autoptr(JsonObject) object = json_object_new();
 	const CliValue *tag = cli_value(args, "tag", 0);
@@ -298,7 +298,7 @@ static const CliParam device_positionals[] = {
 	  .required = true,
 	  .source = CLI_FROM_DEVICES,
 	  .help = "the device whose host it is for" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam offer_options[] = {
@@ -331,7 +331,7 @@ static const CliParam offer_options[] = {
 	{ .name = "timeout",
 	  .type = CLI_DURATION,
 	  .help = "wait no longer than this; the offer stays" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample offer_examples[] = {
@@ -339,7 +339,7 @@ static const CliExample offer_examples[] = {
 	{ "offer dev0 --size 4G", "four gibibytes of untagged memory, zeroed" },
 	{ "offer dev0 --tag " TAG " --extent 0:512M --extent 2G:512M",
 	  "a backend of one gibibyte, in two extents at chosen places" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const offer_see_also[] = { "wait", "withdraw", "release", "list", NULL };
@@ -381,12 +381,12 @@ static const CliParam withdraw_options[] = {
 	  .one_of = 1,
 	  .source = CLI_FROM_OFFERS,
 	  .help = "the offer with this number" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample withdraw_examples[] = {
 	{ "withdraw dev0 --tag " TAG, "the host has not answered, and need not any more" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const withdraw_see_also[] = { "offer", "list", NULL };

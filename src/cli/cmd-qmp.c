@@ -78,14 +78,14 @@ static const CliParam positionals[] = {
 	  .required = true,
 	  .help = "a JSON object with \"execute\" and maybe \"arguments\" and \"id\", or only the "
 		  "name of a command" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample examples[] = {
 	{ "qmp query-commands", "what may be asked" },
 	{ "qmp '{\"execute\": \"query-extents\", \"arguments\": {\"device\": \"dev0\"}}'",
 	  "a command with arguments" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const see_also[] = { "list", "events", NULL };

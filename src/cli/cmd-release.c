@@ -177,7 +177,7 @@ static void print_release(const ReleaseWait *wait)
 		{ "STATE", "state", CLI_COLUMN_TEXT },
 		{ "LEFT", "left", CLI_COLUMN_BYTES },
 		{ "QUARANTINED", "quarantined", CLI_COLUMN_BYTES },
-		{ NULL },
+		{ .title = NULL },
 	};
 	g_autoptr(JsonObject) object = json_object_new();
 
@@ -258,7 +258,7 @@ static const CliParam positionals[] = {
 	  .required = true,
 	  .source = CLI_FROM_DEVICES,
 	  .help = "the device whose host has it" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam options[] = {
@@ -285,14 +285,14 @@ static const CliParam options[] = {
 	{ .name = "timeout",
 	  .type = CLI_DURATION,
 	  .help = "give up asking after this long; without it the host is asked for ever" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample examples[] = {
 	{ "release dev0 --tag 5be1f00d-2a6b-4f43-9c1e-0d5f3ac0ffee --wait --timeout 30s",
 	  "ask for it back, and wait until it is wiped" },
 	{ "release dev0 --extent 0:256M", "ask for a part of the region, whatever its tag" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const see_also[] = { "offer", "wait", "list", "backend reclaim", NULL };

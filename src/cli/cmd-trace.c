@@ -199,7 +199,7 @@ static const CliParam positionals[] = {
 	  .required = true,
 	  .source = CLI_FROM_DEVICES,
 	  .help = "the device to look at" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam options[] = {
@@ -216,14 +216,14 @@ static const CliParam options[] = {
 	  .max = INT64_MAX,
 	  .help = "end after so many entries" },
 	{ .name = "timeout", .type = CLI_DURATION, .help = "end after this time" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample examples[] = {
 	{ "trace dev0", "what the host of dev0 does, until Ctrl-C" },
 	{ "trace dev0 --json | jq 'select(.opcode == 18434)'", "answers to offers (4802h) only" },
 	{ "trace dev0 --pcapng - | wireshark -k -i -", "live in Wireshark" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const see_also[] = { "events", "inject general-media", "list", NULL };

@@ -17,41 +17,63 @@ enum {
 
 static const char *const states[] = { "offered", "accepted", "declined", "released", NULL };
 
+/* What has become of an offer, which may be a different thing for each of its extents. */
+typedef struct Verdict {
+	int64_t offer; /* the newest one heard of */
+	bool accepted, declined, withdrawn;
+} Verdict;
+
 typedef struct TagWait {
 	const char *device, *tag;
 	uint64_t wanted;
-	bool declined, withdrawn; /* since we are here */
-	int64_t audited_us;       /* the audit log has been read up to here; 0 = not at all */
+	Verdict verdict;
+	int64_t audited_us; /* the audit log has been read up to here; 0 = not at all */
 	uint64_t queued_len, offered_len, accepted_len, draining_len;
 } TagWait;
 
+/* WHAT: "offered", ... or, as the audit log has it, "offer", ...; in any order. */
+static void take_verdict(TagWait *wait, JsonObject *about, int64_t offer, const char *what)
+{
+	Verdict *verdict = &wait->verdict;
+
+	if (g_strcmp0(cli_member_text(about, "device"), wait->device) != 0 ||
+	    g_strcmp0(cli_member_text(about, "tag"), wait->tag) != 0 || offer < verdict->offer)
+		return;
+	if (offer > verdict->offer)
+		*verdict = (Verdict){ .offer = offer };
+	verdict->accepted |= g_str_has_prefix(what, "accept");
+	verdict->declined |= g_str_has_prefix(what, "decline");
+	verdict->withdrawn |= g_str_has_prefix(what, "withdraw");
+}
+
+static bool is_declined(const Verdict *verdict)
+{
+	return verdict->declined && !verdict->accepted;
+}
+
 static void note_event(CliClient *client, const char *name, JsonObject *data, void *opaque)
 {
-	TagWait *wait = opaque;
+	static const char *const names[] = { "CAPACITY_OFFERED", "CAPACITY_ACCEPTED",
+					     "CAPACITY_DECLINED", "CAPACITY_WITHDRAWN", NULL };
+	g_autofree char *what = g_ascii_strdown(name, -1);
 
-	if (g_strcmp0(cli_member_text(data, "device"), wait->device) != 0 ||
-	    g_strcmp0(cli_member_text(data, "tag"), wait->tag) != 0)
-		return;
-	if (strcmp(name, "CAPACITY_OFFERED") == 0)
-		wait->declined = wait->withdrawn = false;
-	wait->declined |= strcmp(name, "CAPACITY_DECLINED") == 0;
-	wait->withdrawn |= strcmp(name, "CAPACITY_WITHDRAWN") == 0;
+	if (g_strv_contains(names, name))
+		take_verdict(opaque, data, cli_member_int(data, "offer"),
+			     what + strlen("CAPACITY_"));
 }
 
 /* ---- before we were here ---- */
 
 static void look_at_record(JsonObject *record, int64_t time_us, void *opaque)
 {
-	TagWait *wait = opaque;
-	const char *what = cli_member_text(record, "what");
 	static const char *const verdicts[] = { "offer", "accept", "decline", "withdraw", NULL };
+	const char *what = cli_member_text(record, "what");
+	TagWait *wait = opaque;
 
 	wait->audited_us = MAX(wait->audited_us, time_us);
-	if (g_strcmp0(cli_member_text(record, "device"), wait->device) == 0 &&
-	    g_strcmp0(cli_member_text(record, "tag"), wait->tag) == 0 &&
-	    g_strcmp0(cli_member_text(record, "result"), "ok") == 0 && what &&
-	    g_strv_contains(verdicts, what))
-		wait->declined = g_str_equal(what, "decline");
+	if (what && g_strv_contains(verdicts, what) &&
+	    g_strcmp0(cli_member_text(record, "result"), "ok") == 0)
+		take_verdict(wait, record, cli_member_int(record, "id"), what);
 }
 
 /*
@@ -85,7 +107,7 @@ static bool is_over(const TagWait *wait)
 	case STATE_ACCEPTED:
 		return wait->accepted_len && !wait->queued_len && !wait->offered_len;
 	case STATE_DECLINED:
-		return wait->declined;
+		return is_declined(&wait->verdict);
 	default:
 		return !wait->queued_len && !wait->offered_len && !wait->accepted_len &&
 		       !wait->draining_len;
@@ -96,8 +118,8 @@ static bool is_over(const TagWait *wait)
 static bool is_hopeless(const TagWait *wait)
 {
 	return (wait->wanted == STATE_OFFERED || wait->wanted == STATE_ACCEPTED) &&
-	       (wait->declined || wait->withdrawn) && !wait->queued_len && !wait->offered_len &&
-	       !wait->accepted_len;
+	       (is_declined(&wait->verdict) || wait->verdict.withdrawn) && !wait->queued_len &&
+	       !wait->offered_len && !wait->accepted_len;
 }
 
 static CliWaitResult look(CliClient *client, void *opaque)
@@ -105,7 +127,7 @@ static CliWaitResult look(CliClient *client, void *opaque)
 	TagWait *wait = opaque;
 	g_autoptr(JsonArray) extents = NULL;
 
-	if (wait->wanted == STATE_DECLINED && !wait->declined && !look_back(client, wait))
+	if (wait->wanted == STATE_DECLINED && !wait->verdict.declined && !look_back(client, wait))
 		return CLI_WAIT_OVER;
 	extents = cli_query_extents(client, wait->device, wait->tag);
 	if (!extents)
@@ -119,7 +141,7 @@ static CliWaitResult look(CliClient *client, void *opaque)
 	if (!is_hopeless(wait))
 		return CLI_WAIT_ON;
 	cli_complain(client->args, "tag %s was %s in device %s", wait->tag,
-		     wait->declined ? "declined" : "withdrawn", wait->device);
+		     wait->verdict.declined ? "declined" : "withdrawn", wait->device);
 	client->exit = EXIT_REFUSED;
 	return CLI_WAIT_OVER;
 }
@@ -150,7 +172,7 @@ static void print_state(const CliArgs *args, const TagWait *wait)
 		{ "TAG", "tag", CLI_COLUMN_TEXT },
 		{ "STATE", "state", CLI_COLUMN_TEXT },
 		{ "ACCEPTED", "accepted", CLI_COLUMN_BYTES },
-		{ NULL },
+		{ .title = NULL },
 	};
 	g_autoptr(JsonObject) object = json_object_new();
 
@@ -201,18 +223,18 @@ static const CliParam positionals[] = {
 	  .values = states,
 	  .required = true,
 	  .help = "what it is to be" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam options[] = {
 	{ .name = "timeout", .type = CLI_DURATION, .help = "wait no longer than this" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliExample examples[] = {
 	{ "wait dev0 5be1f00d-2a6b-4f43-9c1e-0d5f3ac0ffee accepted --timeout 5s",
 	  "go on when the host has it" },
-	{ NULL },
+	{ .command = NULL },
 };
 
 static const char *const see_also[] = { "offer", "release", "events", NULL };

@@ -14,7 +14,7 @@ const CliColumn cli_pool_columns[] = {
 	{ "ACCEPTED", "bytes.accepted", CLI_COLUMN_BYTES },
 	{ "DRAINING", "bytes.draining", CLI_COLUMN_BYTES },
 	{ "QUARANTINED", "bytes.quarantined", CLI_COLUMN_BYTES },
-	{ NULL },
+	{ .title = NULL },
 };
 
 const CliColumn cli_device_columns[] = {
@@ -30,7 +30,7 @@ const CliColumn cli_device_columns[] = {
 	{ "OFFERS", "offers", CLI_COLUMN_NUMBER },
 	{ "RELEASES", "releases", CLI_COLUMN_NUMBER },
 	{ "GENERATION", "generation", CLI_COLUMN_NUMBER },
-	{ NULL },
+	{ .title = NULL },
 };
 
 const CliColumn cli_backend_columns[] = {
@@ -44,7 +44,7 @@ const CliColumn cli_backend_columns[] = {
 	{ "RELEASE", "on-release", CLI_COLUMN_TEXT },
 	{ "FLAGS", "clean shareable read-only contents-lost", CLI_COLUMN_FLAGS },
 	{ "INCARNATION", "incarnation", CLI_COLUMN_TEXT },
-	{ NULL },
+	{ .title = NULL },
 };
 
 const CliColumn cli_extent_columns[] = {
@@ -58,7 +58,7 @@ const CliColumn cli_extent_columns[] = {
 	{ "BACKEND", "backend", CLI_COLUMN_TEXT },
 	{ "OFFSET", "backend-offset", CLI_COLUMN_BYTES },
 	{ "OFFER", "offer", CLI_COLUMN_NUMBER },
-	{ NULL },
+	{ .title = NULL },
 };
 
 const CliColumn cli_offer_columns[] = {
@@ -70,7 +70,7 @@ const CliColumn cli_offer_columns[] = {
 	{ "TAG", "tag", CLI_COLUMN_TEXT },
 	{ "STATE", "state", CLI_COLUMN_TEXT },
 	{ "WAITS-FOR", "waits-for", CLI_COLUMN_TEXT },
-	{ NULL },
+	{ .title = NULL },
 };
 
 const CliColumn cli_release_columns[] = {
@@ -80,5 +80,5 @@ const CliColumn cli_release_columns[] = {
 	{ "TAG", "tag", CLI_COLUMN_TEXT },
 	{ "STATE", "state", CLI_COLUMN_TEXT },
 	{ "RESENT", "resent", CLI_COLUMN_NUMBER },
-	{ NULL },
+	{ .title = NULL },
 };

@@ -244,5 +244,5 @@ const DoctorCheck doctor_machine_checks[] = {
 	{ "hugetlb", false, "backends of type hugetlb", check_hugetlb },
 	{ "devdax", false, "backends of type devdax", check_devdax },
 	{ "kvm", false, "machines", check_kvm },
-	{ NULL },
+	{ .name = NULL },
 };

@@ -161,5 +161,5 @@ const DoctorCheck doctor_pool_checks[] = {
 	{ "state-directory", true, "the pool's ledger", check_state_dir },
 	{ "keeper", false, "contents that outlive a restart of the daemon", check_keeper },
 	{ "daemon", true, "every verb but demo, serve and doctor", check_daemon },
-	{ NULL },
+	{ .name = NULL },
 };

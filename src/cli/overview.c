@@ -36,5 +36,5 @@ const CliSection cli_overview_sections[] = {
 	  "and where that variable is not set: qmp.sock, which the verbs speak to, and NAME.vfio "
 	  "and NAME.mem of each device. Its state is in $XDG_STATE_HOME/softdcd/POOL or "
 	  "/var/lib/softdcd/POOL; see softdcd-serve(1)." },
-	{ NULL },
+	{ .title = NULL },
 };

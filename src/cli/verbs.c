@@ -45,7 +45,7 @@ static const CliParam client_options[] = {
 	  .meta = "PATH",
 	  .source = CLI_FROM_FILES,
 	  .help = "its QMP socket, instead of the pool's own in the runtime directory" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam output_options[] = {
@@ -56,7 +56,7 @@ static const CliParam output_options[] = {
 	{ .name = "json",
 	  .type = CLI_FLAG,
 	  .help = "print JSON with sizes in bytes; the default elsewhere" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam every_option[] = {
@@ -64,7 +64,7 @@ static const CliParam every_option[] = {
 	  .short_name = 'h',
 	  .type = CLI_FLAG,
 	  .help = "print what the verb does and takes" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static bool is_first_word(const char *name, const char *word)

@@ -259,8 +259,7 @@ void fake_return(Fake *fake, const char *result)
 
 void fake_answer(Fake *fake, const char *command, const char *result)
 {
-	g_autofree char *arguments = fake_expect(fake, command);
-
+	g_free(fake_expect(fake, command));
 	fake_return(fake, result);
 }
 

@@ -162,7 +162,8 @@ static void test_refused(void)
 static void test_declined(void)
 {
 	g_auto(Rig) rig = rig_start();
-	g_autoptr(ServeHost) host = serve_host(rig.serve, "dev0", "--accept", "none", NULL);
+	G_GNUC_UNUSED g_autoptr(ServeHost)
+		host = serve_host(rig.serve, "dev0", "--accept", "none", NULL);
 
 	run(&rig, EXIT_REFUSED, "offer dev0 --tag " TAG_A " --wait --timeout 60s");
 	assert_out(&rig, "state", "\"declined\"");
@@ -189,8 +190,10 @@ static void test_daemon_ends(void)
 	g_autoptr(Fake) following = fake_new();
 
 	start_verb(following, "events --follow");
+	run(&rig, EXIT_DONE, "offer dev0 --size 4M");
 	start_verb(waiting, "offer dev0 --tag " TAG_A " --wait");
-	serve_wait_backend(rig.serve, "kv0", "reserved");
+	/* For the one before it: it has been answered, so it is durable. */
+	fake_wait_err(waiting, "waits for");
 	serve_kill(rig.serve);
 	g_assert_cmpint(fake_end(waiting), ==, EXIT_NO_DAEMON);
 	g_assert_cmpint(fake_end(following), ==, EXIT_NO_DAEMON);
@@ -199,7 +202,8 @@ static void test_daemon_ends(void)
 	serve_start(rig.serve, NULL);
 	run(&rig, EXIT_DONE, "list -BO");
 	assert_out(&rig, "backends.0.state", "\"reserved\"");
-	assert_out(&rig, "offers.0.len", "67108864");
+	assert_out(&rig, "offers.0.len", "4194304");
+	assert_out(&rig, "offers.1.len", "67108864");
 }
 
 /* A host that is gone gives nothing back; what it had can be taken. */
@@ -239,7 +243,7 @@ static void test_trace(void)
 {
 	g_auto(Rig) rig = rig_start();
 	g_autoptr(Fake) tracing = fake_new();
-	g_autoptr(ServeHost) host = serve_host(rig.serve, "dev0", NULL);
+	G_GNUC_UNUSED g_autoptr(ServeHost) host = serve_host(rig.serve, "dev0", NULL);
 
 	start_verb(tracing, "trace dev0 --count 1");
 	/* Until it has been heard: nothing says when a trace has begun. */

@@ -362,21 +362,29 @@ static void test_wait_declined(void)
 	assert_member(fake, "state", "\"declined\"");
 }
 
-#define RECORD(what, device, result)                                        \
-	"{\"time\": \"2026-11-23T05:00:40.056279Z\", \"what\": \"" what     \
-	"\", \"who\": {}, \"device\": \"" device "\", \"tag\": \"" FAKE_TAG \
-	"\", \"result\": \"" result "\"}"
+#define RECORD(what, device, id, result)                                                      \
+	"{\"time\": \"2026-11-23T05:00:40.056279Z\", \"what\": \"" what                       \
+	"\", \"who\": {}, \"device\": \"" device "\", \"tag\": \"" FAKE_TAG "\", \"id\": " id \
+	", \"result\": \"" result "\"}"
 
+/* The record of an offer may come after that of its end. */
 static void test_wait_declined_before(void)
 {
 	static const struct {
 		const char *records;
 		bool declined;
 	} cases[] = {
-		{ RECORD("offer", "dev0", "ok") "," RECORD("decline", "dev0", "ok"), true },
-		{ RECORD("decline", "dev0", "ok") "," RECORD("offer", "dev0", "failed"), true },
-		{ RECORD("decline", "dev0", "ok") "," RECORD("offer", "dev0", "ok"), false },
-		{ RECORD("decline", "dev1", "ok"), false },
+		{ RECORD("offer", "dev0", "1", "ok") "," RECORD("decline", "dev0", "1", "ok"),
+		  true },
+		{ RECORD("decline", "dev0", "1", "ok") "," RECORD("offer", "dev0", "1", "ok"),
+		  true },
+		{ RECORD("decline", "dev0", "1", "ok") "," RECORD("offer", "dev0", "2", "failed"),
+		  true },
+		{ RECORD("decline", "dev0", "1", "ok") "," RECORD("offer", "dev0", "2", "ok"),
+		  false },
+		{ RECORD("decline", "dev0", "1", "ok") "," RECORD("accept", "dev0", "1", "ok"),
+		  false },
+		{ RECORD("decline", "dev1", "1", "ok"), false },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {

@@ -9,7 +9,7 @@ static const char *const colours[] = { "red", "dark-red", NULL };
 static const CliParam positionals[] = {
 	{ .name = "DEVICE", .type = CLI_NAME, .required = true, .help = "x" },
 	{ .name = "MORE", .type = CLI_SIZE, .repeatable = true, .help = "x" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliParam options[] = {
@@ -31,7 +31,7 @@ static const CliParam options[] = {
 	{ .name = "text", .type = CLI_TEXT, .help = "x" },
 	{ .name = "force", .short_name = 'f', .type = CLI_FLAG, .help = "x" },
 	{ .name = "verbose", .short_name = 'v', .type = CLI_FLAG, .help = "x" },
-	{ NULL },
+	{ .name = NULL },
 };
 
 static const CliVerb verb = {

@@ -23,7 +23,7 @@ static void test_table(void)
 		{ "N", "n", CLI_COLUMN_NUMBER },
 		{ "FLAGS", "a b", CLI_COLUMN_FLAGS },
 		{ "ON", "a", CLI_COLUMN_TEXT },
-		{ NULL },
+		{ .title = NULL },
 	};
 	g_autoptr(JsonArray) rows = read_rows(
 		"[{\"id\": \"k\303\244se\", \"bytes\": {\"total\": 1073741824}, \"dpa\": 4096, "
