@@ -245,9 +245,10 @@ static int do_extra(Crash *crash)
 	return done;
 }
 
-/* Until the daemon is gone. */
+/* Until the daemon is gone, which it must be some day. */
 static void be_busy(Crash *crash)
 {
+	gint64 deadline = g_get_monotonic_time() + 2 * WAIT_US;
 	static int (*const ops[])(Crash *) = {
 		do_offer,   do_offer,   do_offer_parts,      do_offer_untagged,
 		do_release, do_release, do_release_untagged, do_withdraw,
@@ -260,6 +261,8 @@ static void be_busy(Crash *crash)
 		crash->n_ops++;
 		crash->n_done += done == 1;
 		drain_hosts(crash);
+		if (g_get_monotonic_time() > deadline)
+			g_error("nothing has killed the daemon: the step was never hit");
 	} while (done >= 0);
 }
 

@@ -3,12 +3,15 @@
 #include "serve_fixture.h"
 
 #include <signal.h>
+#include <string.h>
 
 #define PATH "'path': '/machine/peripheral/cxl-dcd0', 'host-id': 0"
 #define CONFIG                \
 	"[device cxl-dcd0]\n" \
 	"dc-regions = 12G\n"  \
 	"serial = 99\n"
+
+#define MEM0 "[backend mem0]\nsize = 4M\ntag = " TAG_A "\n"
 
 static void assert_status(Serve *serve, const char *expected)
 {
@@ -213,7 +216,85 @@ static void test_untagged(void)
 	g_assert_cmpint(serve_host_end(host, SIGTERM), ==, 0);
 }
 
-/* Each answer that has one in docs/qmp.md has all members that it says. */
+/* One dataset, two hosts: each has its own extents, the bytes count once. */
+static void test_shared(void)
+{
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(ServeHost) first = NULL, second = NULL;
+	g_autoptr(JsonNode) node = NULL;
+	g_autoptr(JsonObject) backend = NULL;
+	g_autofree char *said = NULL;
+	JsonArray *extents;
+
+	serve_write_config(serve, "[device a]\ndc-regions = 256M,sharable\nhold = off\n"
+				  "[device b]\ndc-regions = 256M,sharable\nhold = off\n"
+				  "[backend set]\nsize = 4M\nshareable = true\ntag = " TAG_A "\n");
+	serve_start(serve, NULL);
+	first = serve_host(serve, "a", NULL);
+	second = serve_host(serve, "b", NULL);
+	said = serve_refused(serve, "cxl-add-dynamic-capacity",
+			     "'path': 'b', 'host-id': 0, 'region': 0, 'selection-policy': "
+			     "'enable-shared-access', 'tag': '" TAG_A "'");
+	g_assert_nonnull(strstr(said, "accepted by no host yet"));
+	serve_do(serve, "cxl-add-dynamic-capacity",
+		 "'path': 'a', 'host-id': 0, 'region': 0, 'selection-policy': 'prescriptive', "
+		 "'tag': '" TAG_A "', 'extents': [{'offset': 8388608, 'len': 2097152}, "
+		 "{'offset': 0, 'len': 2097152}]");
+	serve_host_pass(first, "accepted");
+	serve_pass_event(serve, "CAPACITY_ACCEPTED");
+	serve_pass_event(serve, "CAPACITY_ACCEPTED");
+	node = serve_call(serve, "query-extents", NULL);
+	extents = json_node_get_array(node);
+	g_assert_cmpuint(json_array_get_length(extents), ==, 2);
+	for (guint i = 0; i < 2; i++) {
+		JsonObject *extent = json_array_get_object_element(extents, i);
+
+		g_assert_cmpint(json_object_get_int_member(extent, "seq"), ==, i);
+		g_assert_cmpint(json_object_get_int_member(extent, "backend-offset"), ==,
+				(gint64)(i * BLOCK));
+	}
+	serve_do(serve, "cxl-add-dynamic-capacity",
+		 "'path': 'b', 'host-id': 0, 'region': 0, 'selection-policy': "
+		 "'enable-shared-access', 'tag': '" TAG_A "'");
+	serve_host_pass(second, "accepted");
+	serve_pass_event(serve, "CAPACITY_ACCEPTED");
+	backend = serve_first(serve, "query-backends", NULL);
+	g_assert_cmpint(json_object_get_int_member(json_object_get_object_member(backend, "bytes"),
+						   "accepted"),
+			==, (gint64)(2 * BLOCK));
+	serve_do(serve, "cxl-release-dynamic-capacity",
+		 "'path': 'a', 'host-id': 0, 'region': 0, 'removal-policy': 'tag-based', 'tag': "
+		 "'" TAG_A "'");
+	serve_host_pass(first, "released");
+	serve_pass_event(serve, "CAPACITY_FREED");
+	serve_wait_backend(serve, "set", "accepted");
+	g_assert_cmpint(serve_host_end(second, SIGTERM), ==, 0);
+	serve_wait_backend(serve, "set", "free");
+	g_assert_cmpint(serve_host_end(first, SIGTERM), ==, 0);
+}
+
+/* All is taken away, whatever the host does. */
+static void test_forget(void)
+{
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(ServeHost) host = NULL;
+
+	serve_write_config(serve, CONFIG MEM0);
+	serve_start(serve, NULL);
+	host = serve_host(serve, "cxl-dcd0", NULL);
+	serve_do(serve, "cxl-add-dynamic-capacity",
+		 PATH ", 'selection-policy': 'contiguous', 'region': 0, 'tag': '" TAG_A "'");
+	serve_host_pass(host, "accepted");
+	/* It says nothing any more. */
+	g_assert_cmpint(kill(host->pid, SIGSTOP), ==, 0);
+	serve_do(serve, "x-device-reset", "'id': 'cxl-dcd0', 'forget': true");
+	g_assert_cmpuint(serve_count(serve, "query-extents", "'tag': '" TAG_B "'"), ==, 0);
+	g_assert_cmpint(serve_host_end(host, SIGKILL), ==, -SIGKILL);
+	serve_wait_backend(serve, "mem0", "free");
+	g_assert_cmpuint(serve_count(serve, "query-extents", NULL), ==, 0);
+}
+
+/* Records of every kind go in; the audit is read page by page. */
 static void test_inject_and_audit(void)
 {
 	g_autoptr(Serve) serve = serve_new();
@@ -262,6 +343,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/serve-life/refusals", test_refusals);
 	g_test_add_func("/protocol/serve-life/host-dies", test_host_dies);
 	g_test_add_func("/protocol/serve-life/untagged", test_untagged);
+	g_test_add_func("/protocol/serve-life/shared", test_shared);
+	g_test_add_func("/protocol/serve-life/forget", test_forget);
 	g_test_add_func("/protocol/serve-life/inject-and-audit", test_inject_and_audit);
 	return g_test_run();
 }
