@@ -72,5 +72,4 @@ void pool_device_get_info(PoolDevice *device, PoolDeviceInfo *ret)
 	ret->link = link_state(device);
 	ret->resumed = device->session.resumed;
 	device_get_info(device->endpoint, &ret->endpoint);
-	ret->wants_dc_events = ret->endpoint.logs[CXL_LOG_DC].raises_irq;
 }

@@ -23,9 +23,8 @@ const char *pool_link_state_name(PoolLinkState state);
 
 typedef struct PoolDeviceInfo {
 	PoolLinkState link;
-	bool resumed;         /* the host goes on with registers of before a restart */
-	bool wants_dc_events; /* it has enabled interrupts of the DC log */
-	DeviceInfo endpoint;  /* decoders, event logs, mailbox */
+	bool resumed;        /* the host goes on with registers of before a restart */
+	DeviceInfo endpoint; /* decoders, event logs, mailbox */
 } PoolDeviceInfo;
 void pool_device_get_info(PoolDevice *device, PoolDeviceInfo *ret);
 

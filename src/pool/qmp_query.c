@@ -326,6 +326,7 @@ static void add_device(PoolDaemon *daemon, QmpText *text, const DaemonDevice *de
 	qmp_text_string(text, "hold", spec->hold_off ? "off" : "auto");
 	add_sockets(daemon, text, spec->name);
 	add_host(text, &state);
+	qmp_text_endpoint(daemon, text, device->device);
 	/* Regions never change, so they may be read from here. */
 	add_regions(text, pool_device_peek_dc(device->device));
 	qmp_text_u64(text, "extents", state.extents);

@@ -266,6 +266,51 @@ static void test_command(void)
 	g_assert_cmpint(serve_stop(serve), ==, 0);
 }
 
+/* What the registers say, without looking at them. */
+static void test_query(void)
+{
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(ServeHost) host = NULL;
+	g_autoptr(JsonObject) before = NULL, after = NULL;
+	JsonArray *decoders, *logs;
+
+	serve_write_config(serve, CONFIG);
+	serve_start(serve, NULL);
+	before = serve_first(serve, "query-devices", NULL);
+	g_assert_cmpstr(json_object_get_string_member(before, "link"), ==, "none");
+	g_assert_cmpint(json_object_get_int_member(before, "commands"), ==, 0);
+	host = serve_host(serve, "dev0", NULL);
+	offer_and_release(serve, host);
+	serve_do(serve, "cxl-inject-general-media-event",
+		 "'path': 'dev0', 'log': 'fatal', 'flags': 0, 'dpa': 4096, 'descriptor': 0,"
+		 " 'type': 0, 'transaction-type': 0, 'sub-type': 0");
+	after = serve_first(serve, "query-devices", "'id': 'dev0'");
+	g_assert_cmpstr(json_object_get_string_member(after, "link"), ==, "up");
+	g_assert_false(json_object_get_boolean_member(after, "resumed"));
+	g_assert_cmpint(json_object_get_int_member(after, "commands"), >, 5);
+	decoders = json_object_get_array_member(after, "decoders");
+	g_assert_cmpuint(json_array_get_length(decoders), ==, 1);
+	g_assert_cmpint(
+		json_object_get_int_member(json_array_get_object_element(decoders, 0), "len"), ==,
+		(gint64)GIB);
+	logs = json_object_get_array_member(after, "logs");
+	g_assert_cmpuint(json_array_get_length(logs), ==, 5);
+	g_assert_cmpstr(
+		json_object_get_string_member(json_array_get_object_element(logs, 4), "log"), ==,
+		"dc");
+	g_assert_true(json_object_get_boolean_member(json_array_get_object_element(logs, 4),
+						     "interrupts"));
+	g_assert_cmpint(json_object_get_int_member(json_array_get_object_element(logs, 3), "depth"),
+			==, 64);
+	serve_kill(serve);
+	serve_start(serve, NULL);
+	serve_host_pass(host, "resumed");
+	g_clear_pointer(&after, json_object_unref);
+	after = serve_first(serve, "query-devices", NULL);
+	g_assert_cmpstr(json_object_get_string_member(after, "link"), ==, "up");
+	g_assert_true(json_object_get_boolean_member(after, "resumed"));
+}
+
 #define P "/protocol/serve/trace/"
 
 int main(int argc, char **argv)
@@ -275,5 +320,6 @@ int main(int argc, char **argv)
 	g_test_add_func(P "ends", test_ends);
 	g_test_add_func(P "capture", test_capture);
 	g_test_add_func(P "command", test_command);
+	g_test_add_func(P "query", test_query);
 	return g_test_run();
 }
