@@ -26,7 +26,8 @@ static ExitCode run(const CliArgs *args)
 		state_dir = g_canonicalize_filename(cli_text(args, "state"), NULL);
 	config.config_path = config_path;
 	config.state_dir = state_dir;
-	/* What we make is ours; a peer that has gone or a limit of files is an error of its call. */
+	/* What we make is ours; a peer that has gone or a limit of files is an error of its call.
+	 */
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
