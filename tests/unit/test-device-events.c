@@ -614,6 +614,50 @@ static void test_resets(void)
 	}
 }
 
+/* Whoever traces sees each record come, be read each time, and go; nobody else pays for it. */
+static void test_traced(void)
+{
+	g_autoptr(Fixture) f = fixture_new();
+	unsigned n[DEVICE_TRACE_LOST + 1] = { 0 };
+
+	post(f, 9, false);
+	n[DEVICE_TRACE_POSTED]++;
+	g_assert_cmpmem(f->n_record_traces, sizeof(n), n, sizeof(n));
+	g_assert_cmpuint(f->traced_log, ==, CXL_LOG_DC);
+	g_assert_cmpuint(le16_get(f->traced_record.header.handle), ==, 1);
+	get_records(f, CXL_LOG_DC);
+	get_records(f, CXL_LOG_DC);
+	n[DEVICE_TRACE_READ] += 2;
+	g_assert_cmpmem(f->n_record_traces, sizeof(n), n, sizeof(n));
+	/* The command is traced too, with what it was given and what it gave. */
+	g_assert_cmphex(f->traced_opcode, ==, 0x0100);
+	g_assert_cmpmem(f->traced_in, f->traced_in_len, "\4", 1);
+	g_assert_cmpmem(f->traced_out, f->traced_out_len, f->out, f->out_len);
+	assert_rc(clear_first(f, CXL_LOG_DC, 1), CXL_RC_SUCCESS);
+	n[DEVICE_TRACE_READ]++; /* it looks for the handle */
+	n[DEVICE_TRACE_CLEARED]++;
+	g_assert_cmpmem(f->n_record_traces, sizeof(n), n, sizeof(n));
+	post(f, 10, false);
+	device_regs_dc_log_withdraw(f->regs, 10);
+	n[DEVICE_TRACE_POSTED]++;
+	n[DEVICE_TRACE_WITHDRAWN]++;
+	for (unsigned i = 0; i < 65; i++)
+		inject(f, CXL_LOG_INFO, 1);
+	n[DEVICE_TRACE_POSTED] += 64;
+	n[DEVICE_TRACE_LOST]++;
+	assert_rc(clear_all(f, CXL_LOG_INFO), CXL_RC_SUCCESS);
+	n[DEVICE_TRACE_CLEARED] += 64;
+	g_assert_cmpmem(f->n_record_traces, sizeof(n), n, sizeof(n));
+	g_assert_cmpuint(f->traced_log, ==, CXL_LOG_INFO);
+
+	device_regs_set_tracing(f->regs, false);
+	f->n_traces = 0;
+	post(f, 11, false);
+	get_records(f, CXL_LOG_DC);
+	g_assert_cmpmem(f->n_record_traces, sizeof(n), n, sizeof(n));
+	g_assert_cmpuint(f->n_traces, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -632,5 +676,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/device/events/interrupts", test_interrupts);
 	g_test_add_func("/unit/device/events/policy", test_policy);
 	g_test_add_func("/unit/device/events/resets", test_resets);
+	g_test_add_func("/unit/device/events/traced", test_traced);
 	return g_test_run();
 }

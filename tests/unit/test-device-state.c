@@ -288,6 +288,58 @@ static void test_other_device(void)
 	assert_refused(old, longer, "cut");
 }
 
+/* Committed decoders that no device can have: they overlap, reach too far, or are not allowed. */
+static void test_impossible_decoders(void)
+{
+	static const struct {
+		unsigned decoder;
+		uint32_t offset; /* in its 40 bytes */
+		uint64_t value;
+	} rows[] = {
+		{ 1, 0, HPA },                       /* base: that of decoder 0 */
+		{ 1, 24, 0 },                        /* DPA: that of decoder 0 */
+		{ 1, 24, GIB },                      /* its end is beyond the device's */
+		{ 1, 24, 4096 },                     /* not aligned */
+		{ 0, 8, 0 },                         /* no size */
+		{ 0, 8, 512 * MIB },                 /* into the next one's DPA */
+		{ 1, 8, 3 * GIB },                   /* more than there is */
+		{ 1, 0, UINT64_MAX << 28 },          /* wraps */
+		{ 0, 0, HPA + 1 },                   /* a bit that does not exist */
+		{ 0, 32, UINT64_C(7) << 32 | 0xf0 }, /* interleave ways of 15 */
+		{ 0, 32, UINT64_C(2) << 32 },        /* COMMITTED without COMMIT */
+		{ 0, 32, UINT64_C(16) << 32 },       /* a flag of a later version */
+	};
+	g_autoptr(Endpoint) old = ep_new(RAM_LEN, 0, 1);
+	g_autoptr(GBytes) state = NULL;
+	g_autofree uint8_t *bytes = NULL;
+	const uint8_t *first = NULL;
+	gsize len;
+
+	commit(old, 0, HPA, 256 * MIB, 0);
+	commit(old, 1, HPA + GIB, GIB, 0);
+	g_assert_cmphex(decoder_ctrl(old, 1) & CXL_HDM_DEC_COMMITTED, !=, 0);
+	state = device_save_state(old->dev);
+	bytes = g_memdup2(g_bytes_get_data(state, &len), g_bytes_get_size(state));
+	for (gsize at = 0; at + 8 <= len && !first; at++) {
+		if (le64_load(bytes + at) == HPA)
+			first = bytes + at;
+	}
+	g_assert_nonnull(first);
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		uint8_t *at = bytes + (first - bytes) + 40 * (size_t)rows[i].decoder +
+			      rows[i].offset;
+		uint64_t before = le64_load(at);
+		g_autoptr(GBytes) bad = NULL;
+		g_autoptr(Endpoint) ep = ep_new(RAM_LEN, 0, 1);
+
+		le64_store(at, rows[i].value);
+		bad = g_bytes_new(bytes, len);
+		assert_refused(ep, bad, "component registers");
+		le64_store(at, before);
+	}
+	restore(old, state);
+}
+
 /* A session is saved when this is called: nothing that is saved may change without it. */
 static void test_changes_are_told(void)
 {
@@ -380,6 +432,7 @@ int main(int argc, char **argv)
 	g_test_add_func(P "decoder-in-flight", test_decoder_in_flight);
 	g_test_add_func(P "hostile", test_hostile);
 	g_test_add_func(P "other-device", test_other_device);
+	g_test_add_func(P "impossible-decoders", test_impossible_decoders);
 	g_test_add_func(P "changes-are-told", test_changes_are_told);
 	return g_test_run();
 }
