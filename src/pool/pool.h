@@ -53,6 +53,8 @@ typedef struct PoolConfig {
 	 * what hosts have accepted outlives pool_free().
 	 */
 	bool durable;
+	/* Hosts must run under the pool's uid, or as root, whatever the modes of sockets allow. */
+	bool own_uid_only;
 	/* As NOTICE, on the pool's thread; may be NULL. */
 	void (*host_event)(const PoolHostEvent *event, void *opaque);
 	void (*journal_failed)(const char *why, void *opaque);

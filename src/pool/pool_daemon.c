@@ -161,6 +161,8 @@ static void start_pool(PoolDaemon *daemon)
 		.notice = daemon_take_notice,
 		.notice_data = daemon,
 		.durable = !daemon->ephemeral,
+		/* With a group, who may open the sockets is for their modes to say. */
+		.own_uid_only = !daemon->group,
 		.host_event = daemon_take_host_event,
 		.journal_failed = daemon_journal_failed,
 		.wiped = daemon_take_wipe,

@@ -115,10 +115,16 @@ static void begin_session(PoolDevice *device, const PoolHost *host)
 	attach_control_only(device, host);
 }
 
+/* A memory link is then let in only for the same process. */
+static bool is_trusted(const Pool *pool, const VfuPeer *peer)
+{
+	return !pool->config.own_uid_only || peer->uid == 0 || peer->uid == geteuid();
+}
+
 static bool vfu_connected(void *opaque, const VfuPeer *peer)
 {
 	PoolDevice *device = opaque;
-	PoolHost *host = pool_host_get(device->pool, peer);
+	PoolHost *host = is_trusted(device->pool, peer) ? pool_host_get(device->pool, peer) : NULL;
 
 	if (!host)
 		return false;

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The daemon ends and comes back: what is kept, what is told, and when it refuses to start. */
+#include "link/vfu_client.h"
 #include "serve_fixture.h"
 
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <grp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#define NOBODY 65534
 #define DEVICE "'path': 'dev0', 'host-id': 0, 'region': 0"
 
 /* A device and a backend made by QMP, with an accepted extent. */
@@ -262,6 +266,55 @@ static void test_modes(void)
 	g_assert_cmpint(info.st_mode, ==, S_IFDIR | 0700);
 }
 
+/* As another user: -1 if nobody may be that, else whether a device took it for its host. */
+static int is_host_as_nobody(const char *path)
+{
+	pid_t pid = fork();
+	int status;
+
+	g_assert_cmpint(pid, >=, 0);
+	if (pid == 0) {
+		if (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY))
+			_exit(2);
+		_exit(vfu_client_connect(path, WAIT_MS, NULL) ? 1 : 0);
+	}
+	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+	g_assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status) == 2 ? -1 : WEXITSTATUS(status);
+}
+
+static void open_way(const char *path, const char *top)
+{
+	g_autofree char *parent = g_path_get_dirname(path);
+
+	g_assert_cmpint(g_chmod(parent, 0711), ==, 0);
+	if (strcmp(parent, top) != 0)
+		open_way(parent, top);
+}
+
+/* Whatever became of its socket's mode, a device takes only hosts of the pool's own user. */
+static void test_other_user(void)
+{
+	g_autoptr(Serve) serve = serve_new();
+	g_autofree char *path = g_build_filename(serve->runtime, "dev0.vfio", NULL);
+
+	if (geteuid() != 0) {
+		g_test_skip("only root can become another user");
+		return;
+	}
+	serve_write_config(serve, "[device dev0]\nram = 256M\n");
+	serve_start(serve, NULL);
+	open_way(path, serve->dir);
+	g_assert_cmpint(g_chmod(path, 0666), ==, 0);
+	g_assert_cmpint(is_host_as_nobody(path), ==, 0);
+	/* With a group that is for the modes to say. */
+	g_assert_cmpint(serve_stop(serve), ==, 0);
+	serve_start(serve, "--group", "0", NULL);
+	open_way(path, serve->dir);
+	g_assert_cmpint(g_chmod(path, 0666), ==, 0);
+	g_assert_cmpint(is_host_as_nobody(path), ==, 1);
+}
+
 static void test_quit(void)
 {
 	g_autoptr(Serve) serve = serve_new();
@@ -285,6 +338,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/serve-restart/disk-full", test_disk_full);
 	g_test_add_func("/protocol/serve-restart/static", test_static);
 	g_test_add_func("/protocol/serve-restart/modes", test_modes);
+	g_test_add_func("/protocol/serve-restart/other-user", test_other_user);
 	g_test_add_func("/protocol/serve-restart/quit", test_quit);
 	return g_test_run();
 }
