@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Reads the value of an option or argument by its type. */
 #include "cli/verb.h"
+#include "pool/pool_spec.h"
 #include "util/size.h"
 
 #include <inttypes.h>
@@ -199,47 +200,21 @@ static bool read_extent(const char *text, CliValue *value, GError **error)
 	return true;
 }
 
-static bool read_region_word(const char *word, CliValue *value, GError **error)
-{
-	const struct {
-		const char *word;
-		bool *flag;
-	} flags[] = {
-		{ "sharable", &value->sharable },
-		{ "read-only", &value->read_only },
-		{ "sanitize", &value->sanitize },
-		{ "non-volatile", &value->non_volatile },
-	};
-
-	if (g_str_has_prefix(word, "block="))
-		return size_parse(word + strlen("block="), &value->block_len, error);
-	for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++) {
-		if (strcmp(word, flags[i].word) == 0) {
-			*flags[i].flag = true;
-			return true;
-		}
-	}
-	return refuse(error,
-		      "\"%s\": must be block=SIZE, sharable, read-only, sanitize or non-volatile",
-		      word);
-}
-
+/* The grammar is the configuration file's, and read where that is read. */
 static bool read_region(const char *text, CliValue *value, GError **error)
 {
-	g_auto(GStrv) words = g_strsplit(text, ",", -1);
-	CliValue read = *value;
+	DcRegionConfig region;
 
-	if (!words[0])
-		return refuse(error, "a region needs a size");
-	if (!size_parse(words[0], &read.len, error))
+	if (!dc_region_parse(text, &region, error)) {
+		g_prefix_error(error, "region \"%s\": ", text);
 		return false;
-	for (unsigned i = 1; words[i]; i++) {
-		if (!read_region_word(words[i], &read, error)) {
-			g_prefix_error(error, "region \"%s\": ", text);
-			return false;
-		}
 	}
-	*value = read;
+	value->len = region.len;
+	value->block_len = region.block_size;
+	value->sharable = region.sharable;
+	value->read_only = region.read_only;
+	value->sanitize = region.sanitize_on_release;
+	value->non_volatile = region.non_volatile;
 	return true;
 }
 

@@ -178,7 +178,7 @@ static void test_wrong(void)
 		{ "dev0 -x 0xffffffffffffffff:1", "its end must be below 16 EiB" },
 		{ "dev0 --dc ''", "option --dc: " },
 		{ "dev0 --dc 1G,blok=4K",
-		  "region \"1G,blok=4K\": \"blok=4K\": must be block=SIZE" },
+		  "region \"1G,blok=4K\": \"blok=4K\" is none of block=SIZE" },
 		{ "dev0 --dc 1G,block=x", "size \"x\"" },
 		{ "dev0 --pool a/b", "option --pool: name \"a/b\"" },
 		{ "..", "name \"..\"" },
@@ -264,6 +264,39 @@ static void test_regions(void)
 	g_assert_true(value.sharable && value.read_only && value.sanitize && value.non_volatile);
 }
 
+/* No words crash it: pieces of what is right, put together at random, for every verb. */
+static void test_noise(void)
+{
+	static const char *const pieces[] = {
+		"--",        "-",       "-H",    "--json",
+		"--tag",     "--size=", "4K",    "0x",
+		"=",         "--tag=",  TAG,     "dev0",
+		"--extent",  "0:2M",    ":",     "1G,block=4K",
+		"--dc",      "--pool=", "",      "\xff\xfe",
+		"--timeout", "5s",      "@1",    "--policy",
+		"free",      "-x",      "--log", "fatal",
+		"-HDX",      "--help",  "\n\t",  "18446744073709551616",
+		"--wait",    "-5",      "--x=y", "accepted",
+	};
+
+	for (unsigned i = 0; i < 20000; i++) {
+		const CliVerb *row;
+		char *argv[8];
+		int argc = g_test_rand_int_range(0, G_N_ELEMENTS(argv));
+		unsigned n = 0;
+		g_autoptr(GError) error = NULL;
+		g_autoptr(CliArgs) args = NULL;
+
+		while (cli_verbs[n])
+			n++;
+		row = cli_verbs[g_test_rand_int_range(0, (int)n)];
+		for (int k = 0; k < argc; k++)
+			argv[k] = (char *)pieces[g_test_rand_int_range(0, G_N_ELEMENTS(pieces))];
+		args = cli_args_parse(row, argc, argv, &error);
+		g_assert_true((args == NULL) == (error != NULL));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -276,5 +309,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/cli/args/durations", test_durations);
 	g_test_add_func("/unit/cli/args/times", test_times);
 	g_test_add_func("/unit/cli/args/regions", test_regions);
+	g_test_add_func("/unit/cli/args/noise", test_noise);
 	return g_test_run();
 }
