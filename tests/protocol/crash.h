@@ -6,7 +6,8 @@
 #include "serve_fixture.h"
 
 #define N_HOSTS 2
-#define N_TAGS  6
+#define N_TAGS  8
+#define N_RAM   6 /* of these; the others are files, wiped in place */
 #define N_QUIET 4 /* backends for the device without a host */
 
 typedef struct Crash {

@@ -265,11 +265,16 @@ static Crash *crash_new(guint32 seed)
 	for (unsigned i = 0; i < N_HOSTS; i++)
 		g_string_append_printf(config, "[device dev%u]\ndc-regions=512M\nhold=off\n", i);
 	g_string_append(config, "[device quiet]\ndc-regions=256M\n");
-	for (unsigned i = 0; i < N_TAGS; i++)
+	for (unsigned i = 0; i < N_TAGS; i++) {
 		g_string_append_printf(config,
 				       "[backend mem%u]\nsize=4M\n"
 				       "tag=5be1f00d-0000-4000-8000-%012u\n",
 				       i, i);
+		if (i >= N_RAM)
+			g_string_append_printf(config,
+					       "type=file\npath=%s/file%u\non-release=wipe\n",
+					       crash->serve->dir, i);
+	}
 	for (unsigned i = 0; i < N_QUIET; i++)
 		g_string_append_printf(config,
 				       "[backend quiet%u]\nsize=2M\n"
