@@ -109,6 +109,7 @@ static void on_resumed(void *opaque, unsigned port, bool kept, uint64_t away_us)
 	HostDevice *device = &cmd->devices[port];
 
 	device->is_back = true;
+	device->is_stale = true;
 	device->recheck_until_us = g_get_monotonic_time() + HOST_RECHECK_US;
 	host_tell_resumed(device, kept, away_us);
 }

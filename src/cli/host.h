@@ -37,6 +37,7 @@ typedef struct HostGroup {
 	GArray *extents;    /* CxlHostExtent, in assembly order */
 	GArray *maps;       /* HostMap; all of the extents, once it is told */
 	bool is_told;       /* its acceptance: only when all of it can be reached */
+	bool is_going;      /* given back before it was told */
 	bool needs_filling; /* --check has not written here before */
 	HostChecked checked;
 } HostGroup;

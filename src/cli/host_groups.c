@@ -96,7 +96,7 @@ static GArray *find_group(const HostGroup *group)
 
 static void try_to_tell(HostGroup *group)
 {
-	GArray *maps = find_group(group);
+	GArray *maps = group->is_going ? NULL : find_group(group);
 
 	if (!maps)
 		return;
@@ -182,9 +182,14 @@ static CxlRelease on_release(void *opaque, const CxlDcGroup *view, const CxlDpaR
 	HostGroup *group = g_hash_table_lookup(device->groups, &view->id);
 
 	device->is_stale = true;
-	/* Never told, as its memory has not come (yet): nobody uses it. */
-	if (!group || !group->is_told)
+	if (!group)
 		return CXL_RELEASE_RANGES;
+	/* Never told, as its memory has not come (yet): nobody uses it, and nobody shall begin to.
+	 */
+	if (!group->is_told) {
+		group->is_going = true;
+		return CXL_RELEASE_RANGES;
+	}
 	if (is_pinned(group)) {
 		host_tell_kept(group, ranges, n);
 		return CXL_RELEASE_KEEP;
@@ -242,6 +247,11 @@ static bool refresh_group(void *opaque, const CxlDcGroup *view)
 		return true;
 	g_hash_table_add(held->seen, group);
 	take_extents(group, view);
+	/* Still here, and the device knows it: what it has not taken it will ask for again. */
+	if (group->is_going && !process_host_is_away(held->device->cmd->host, held->device->port)) {
+		group->is_going = false;
+		try_to_tell(group);
+	}
 	if (group->is_told) {
 		GArray *maps = find_group(group);
 
