@@ -143,7 +143,9 @@ static const char change_text[] =
 	"backends, and devices without host and capacity in use, can be removed or replaced; if "
 	"one cannot, nothing is changed and the reason is told on stderr and as event "
 	"CONFIG_APPLIED. What was made through the control socket stays.\n\n"
-	"At the start what is in use stays as it was, and is told; the rest is done.";
+	"At the start what is in use stays as it was, and is told; the rest is done. Without "
+	"--config "
+	"nothing is added or removed.";
 
 static const char restart_text[] =
 	"What a host has accepted stays its own when the daemon ends, in whatever way, and when "

@@ -449,8 +449,9 @@ bool daemon_apply_first(PoolDaemon *daemon, PoolFile *file, GError **error)
 	bool ok = !daemon->ledger ||
 		  ledger_load_blobs(daemon->ledger, BLOB_KIND, load_origin, daemon, error);
 
-	if (!ok)
-		return false;
+	/* Without a file nothing is said of what others have made. */
+	if (!ok || !daemon->config_path)
+		return ok;
 	apply = apply_new(daemon, file);
 	keep_what_is_used(apply, true);
 	keep_what_is_used(apply, false);
@@ -553,7 +554,7 @@ void daemon_apply_again(PoolDaemon *daemon)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GTask) task = NULL;
-	PoolFile *file;
+	PoolFile *file = NULL;
 	Apply *apply;
 
 	if (daemon->applying) {
@@ -562,7 +563,11 @@ void daemon_apply_again(PoolDaemon *daemon)
 	}
 	daemon->applying = true;
 	sd_notify_reloading();
-	file = daemon->config_path ? pool_file_load(daemon->config_path, &error) : pool_file_new();
+	if (daemon->config_path)
+		file = pool_file_load(daemon->config_path, &error);
+	else
+		g_set_error(&error, CAPACITY_ERROR, CAPACITY_ERROR_INVALID,
+			    "no configuration file was named at the start");
 	if (!file) {
 		apply_over(daemon, NULL, error);
 		return;

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEV0 "[device dev0]\ndc-regions = 256M\nhold = off\n"
 #define MEM0 "[backend mem0]\nsize = 4M\ntag = " TAG_A "\n"
@@ -139,6 +140,29 @@ static void test_changed_meanwhile(void)
 	g_assert_cmpuint(serve_count(serve, "query-backends", NULL), ==, 1);
 }
 
+/* A daemon started without its file leaves alone what the file has made. */
+static void test_without(void)
+{
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(JsonObject) data = NULL;
+
+	serve_write_config(serve, DEV0 MEM0);
+	serve_start(serve, NULL);
+	g_assert_cmpint(serve_stop(serve), ==, 0);
+	g_assert_cmpint(unlink(serve->config), ==, 0);
+	serve_start(serve, NULL);
+	g_assert_cmpuint(serve_count(serve, "query-backends", NULL), ==, 1);
+	g_assert_cmpint(kill(serve->pid, SIGHUP), ==, 0);
+	data = serve_event(serve, "CONFIG_APPLIED");
+	g_assert_false(json_object_get_null_member(data, "refused"));
+	g_assert_cmpuint(serve_count(serve, "query-backends", NULL), ==, 1);
+	g_assert_cmpint(serve_stop(serve), ==, 0);
+	/* It is the file's still. */
+	serve_write_config(serve, DEV0);
+	serve_start(serve, NULL);
+	g_assert_cmpuint(serve_count(serve, "query-backends", NULL), ==, 0);
+}
+
 typedef struct BadFile {
 	const char *text;
 	const char *said[3]; /* each must be */
@@ -188,6 +212,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/serve-config/refused", test_refused);
 	g_test_add_func("/protocol/serve-config/host-connected", test_host_connected);
 	g_test_add_func("/protocol/serve-config/changed-meanwhile", test_changed_meanwhile);
+	g_test_add_func("/protocol/serve-config/without", test_without);
 	g_test_add_func("/protocol/serve-config/bad-files", test_bad_files);
 	return g_test_run();
 }
