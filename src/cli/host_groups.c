@@ -267,11 +267,13 @@ static bool refresh_group(void *opaque, const CxlDcGroup *view)
 /* Makes the groups say what the driver holds. */
 static void refresh(HostDevice *device)
 {
+	CxlDcd *dcd = process_host_dcd(device->cmd->host, device->port);
 	Held held = { .device = device, .seen = g_hash_table_new(NULL, NULL) };
 	GHashTableIter iter;
 	gpointer value;
 
-	cxl_dcd_foreach(process_host_dcd(device->cmd->host, device->port), refresh_group, &held);
+	if (dcd)
+		cxl_dcd_foreach(dcd, refresh_group, &held);
 	g_hash_table_iter_init(&iter, device->groups);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		HostGroup *group = value;

@@ -63,7 +63,8 @@ bool process_host_start(ProcessHost *host, GError **error);
 /* After process_host_start(): handles the events of a port from now on, see cxl_dcd_start(). */
 bool process_host_serve(ProcessHost *host, unsigned port, const CxlDcdOps *ops, void *opaque,
 			const CxlDcdOptions *options, GError **error);
-CxlDcd *process_host_dcd(ProcessHost *host, unsigned port); /* NULL before that */
+/* NULL before that, and when the device went away in the middle of it and is not back yet. */
+CxlDcd *process_host_dcd(ProcessHost *host, unsigned port);
 /*
  * Waits at most TIMEOUT_MS for something to happen at any served port, and handles it. A device
  * that goes away is looked for from then on, after 20 ms first, then more and more rarely up to

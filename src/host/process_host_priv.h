@@ -30,7 +30,11 @@ typedef struct HostPort {
 	/* Where to find it again; NULL = it cannot go away and come back. */
 	char *vfio_path, *mem_path;
 	char *last_error; /* of coming back, as logged */
-	CxlDcd *dcd;
+	bool is_served;
+	CxlDcdOps dcd_ops;
+	void *dcd_opaque;
+	CxlDcdOptions dcd_options;
+	CxlDcd *dcd; /* NULL also if the device went away just when it was to be served */
 	bool is_away;
 	uint64_t away_us;    /* since when; monotonic, as all times here */
 	uint64_t next_us;    /* of the next try to connect, or of the next look at its events */

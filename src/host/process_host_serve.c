@@ -161,6 +161,18 @@ static void log_failed_try(HostPort *port, const GError *error)
 	log_format(port, "port %u: %s", port->port, error->message);
 }
 
+static int start_dcd(HostPort *port)
+{
+	return cxl_dcd_start(port->memdev, &port->dcd_ops, port->dcd_opaque, &port->dcd_options,
+			     &port->dcd);
+}
+
+static void try_events_later(HostPort *port)
+{
+	log_format(port, "port %u: %s", port->port, cxl_driver_error(port->host->driver));
+	port->next_us = now_us() + RETRY_US;
+}
+
 /* Once more; what fails is tried again later. */
 static void try_return(HostPort *port)
 {
@@ -181,10 +193,8 @@ static void try_return(HostPort *port)
 	port->next_us = 0;
 	if (config->ops.resumed)
 		config->ops.resumed(config->opaque, port->port, kept, now_us() - port->away_us);
-	if (port->dcd && cxl_dcd_resume(port->dcd) < 0) {
-		log_format(port, "port %u: %s", port->port, cxl_driver_error(port->host->driver));
-		port->next_us = now_us() + RETRY_US;
-	}
+	if (port->is_served && (port->dcd ? cxl_dcd_resume(port->dcd) : start_dcd(port)) < 0)
+		try_events_later(port);
 }
 
 static bool has_given_up(const HostPort *port, GError **error)
@@ -218,14 +228,11 @@ static int look_at_events(HostPort *port)
 	if (!take_irq(port) && now < port->next_us)
 		return 0;
 	port->next_us = now + SLICE_US;
-	do {
-		n = cxl_dcd_poll(port->dcd, 0);
-		total += n > 0 ? n : 0;
-	} while (n > 0);
-	if (n < 0 && !is_lost(port)) {
-		log_format(port, "port %u: %s", port->port, cxl_driver_error(port->host->driver));
-		port->next_us = now_us() + RETRY_US;
-	}
+	n = port->dcd ? 0 : start_dcd(port);
+	while (n >= 0 && (n = cxl_dcd_poll(port->dcd, 0)) > 0)
+		total += n;
+	if (n < 0 && !is_lost(port))
+		try_events_later(port);
 	return total;
 }
 
@@ -247,7 +254,7 @@ static int step(HostPort *port, GError **error)
 {
 	int n = tell_changes(port);
 
-	if (!port->is_away && port->dcd && !atomic_load(&port->is_closed))
+	if (!port->is_away && port->is_served && !atomic_load(&port->is_closed))
 		n += look_at_events(port);
 	if (!port->is_away) {
 		if (!is_lost(port))
@@ -289,9 +296,9 @@ static void sleep_until(ProcessHost *host, uint64_t end)
 		HostPort *port = &host->ports[i];
 
 		/* Negative ones are ignored. */
-		fds[i + 1].fd = port->is_away || !port->dcd ? -1 : port->irq_fd;
+		fds[i + 1].fd = port->is_away || !port->is_served ? -1 : port->irq_fd;
 		fds[i + 1].events = POLLIN;
-		if (port->dcd || port->is_away)
+		if (port->is_served || port->is_away)
 			end = MIN(end, port->next_us);
 	}
 	if (end <= now)
@@ -344,13 +351,20 @@ int process_host_connect(ProcessHost *host, const char *vfio_path, const char *m
 	return host_port_plug(port);
 }
 
-bool process_host_serve(ProcessHost *host, unsigned port, const CxlDcdOps *ops, void *opaque,
+bool process_host_serve(ProcessHost *host, unsigned number, const CxlDcdOps *ops, void *opaque,
 			const CxlDcdOptions *options, GError **error)
 {
-	g_return_val_if_fail(port < host->n_ports && !host->ports[port].dcd, false);
-	return cxl_dcd_start(host->ports[port].memdev, ops, opaque, options,
-			     &host->ports[port].dcd) == 0 ||
-	       driver_failed(&host->ports[port], error);
+	HostPort *port = &host->ports[number];
+
+	g_return_val_if_fail(number < host->n_ports && !port->is_served, false);
+	port->is_served = true;
+	port->dcd_ops = *ops;
+	port->dcd_opaque = opaque;
+	if (options)
+		port->dcd_options = *options;
+	/* One that goes away at this moment is served when it is back. */
+	return start_dcd(port) == 0 || (port->vfio_path && is_lost(port)) ||
+	       driver_failed(port, error);
 }
 
 CxlDcd *process_host_dcd(ProcessHost *host, unsigned port)
