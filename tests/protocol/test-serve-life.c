@@ -294,6 +294,84 @@ static void test_forget(void)
 	g_assert_cmpuint(serve_count(serve, "query-extents", NULL), ==, 0);
 }
 
+static gint compare_names(gconstpointer a, gconstpointer b, gpointer opaque)
+{
+	return strcmp(a, b);
+}
+
+/* Every member's name in TEXT, once each, sorted, in one string. Caller frees. */
+static char *member_names(const char *text)
+{
+	g_autoptr(GRegex) regex = g_regex_new("\"([a-z-]+)\" ?:", 0, 0, NULL);
+	g_autoptr(GMatchInfo) match = NULL;
+	g_autoptr(GTree) names = g_tree_new_full(compare_names, NULL, g_free, NULL);
+	GString *all = g_string_new(NULL);
+
+	for (g_regex_match(regex, text, 0, &match); g_match_info_matches(match);
+	     g_match_info_next(match, NULL))
+		g_tree_insert(names, g_match_info_fetch(match, 1), NULL);
+	for (GTreeNode *node = g_tree_node_first(names); node; node = g_tree_node_next(node))
+		g_string_append_printf(all, " %s", (const char *)g_tree_node_key(node));
+	return g_string_free(all, FALSE);
+}
+
+/* The example that docs/qmp.md gives for a command's answer. Caller frees. */
+static char *documented_answer(const char *command)
+{
+	static const char counters[] =
+		"{\"total\":, \"free\":, \"reserved\":, \"accepted\":, \"draining\":, "
+		"\"quarantined\":}";
+	g_autofree char *path = g_test_build_filename(G_TEST_DIST, "..", "docs", "qmp.md", NULL);
+	g_autofree char *title = g_strdup_printf("\n### %s\n", command);
+	g_autofree char *text = NULL, *example = NULL;
+	g_auto(GStrv) parts = NULL;
+	const char *start, *end;
+
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	start = strstr(text, title);
+	g_assert_nonnull(start);
+	start = strstr(start, "```\n");
+	end = strstr(start + 4, "```");
+	example = g_strndup(start, (gsize)(end - start));
+	parts = g_strsplit(example, "COUNTERS", -1);
+	return g_strjoinv(counters, parts);
+}
+
+/* What the queries answer has the members that docs/qmp.md shows, no more and no less. */
+static void test_documented(void)
+{
+	static const char *const commands[] = {
+		"query-pool",    "query-backends", "query-devices",
+		"query-extents", "query-offers",   "query-releases"
+	};
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(ServeHost) host = NULL;
+
+	serve_write_config(serve, CONFIG MEM0);
+	serve_start(serve, NULL);
+	host = serve_host(serve, "cxl-dcd0", NULL);
+	serve_do(serve, "cxl-add-dynamic-capacity",
+		 PATH ", 'selection-policy': 'contiguous', 'region': 0, 'tag': '" TAG_A "'");
+	serve_host_pass(host, "accepted");
+	serve_pass_event(serve, "CAPACITY_ACCEPTED");
+	serve_do(serve, "cxl-release-dynamic-capacity",
+		 PATH ", 'region': 0, 'removal-policy': 'tag-based', 'tag': '" TAG_A "'");
+	serve_host_pass(host, "released");
+	/* While it stands still the next offer stays one. */
+	g_assert_cmpint(kill(host->pid, SIGSTOP), ==, 0);
+	serve_do(serve, "cxl-add-dynamic-capacity",
+		 PATH ", 'selection-policy': 'free', 'region': 0, 'length': 2097152");
+	for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+		g_autoptr(JsonNode) node = serve_call(serve, commands[i], NULL);
+		g_autofree char *text = json_to_string(node, FALSE);
+		g_autofree char *example = documented_answer(commands[i]);
+		g_autofree char *is = member_names(text), *should_be = member_names(example);
+
+		g_test_message("%s", commands[i]);
+		g_assert_cmpstr(is, ==, should_be);
+	}
+}
+
 /* Records of every kind go in; the audit is read page by page. */
 static void test_inject_and_audit(void)
 {
@@ -345,6 +423,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/serve-life/untagged", test_untagged);
 	g_test_add_func("/protocol/serve-life/shared", test_shared);
 	g_test_add_func("/protocol/serve-life/forget", test_forget);
+	g_test_add_func("/protocol/serve-life/documented", test_documented);
 	g_test_add_func("/protocol/serve-life/inject-and-audit", test_inject_and_audit);
 	return g_test_run();
 }
