@@ -174,6 +174,19 @@ void pool_life_settle(PoolLife *life, TestHost *host)
 	} while (n_served > 0);
 }
 
+void pool_life_accept(PoolLife *life, TestHost *host, const DcRange *ranges, uint32_t n)
+{
+	gint64 give_up = g_get_monotonic_time() + WAIT_MS * (gint64)1000;
+	enum cxl_rc rc;
+
+	do {
+		g_assert_cmpint(g_get_monotonic_time(), <, give_up);
+		rc = host_accept(host, ranges, n);
+		pool_life_settle(life, host);
+	} while (rc == CXL_RC_INTERNAL_ERROR || rc == CXL_RC_RETRY_REQUIRED);
+	g_assert_cmphex(rc, ==, CXL_RC_SUCCESS);
+}
+
 static int attach(PoolLife *life, bool is_link)
 {
 	int pair[2];

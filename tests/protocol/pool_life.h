@@ -31,6 +31,9 @@ void pool_life_start(PoolLife *life);
 /* Until all is durable that was asked for, and HOST (may be NULL) has done what it was told. */
 void pool_life_settle(PoolLife *life, TestHost *host);
 
+/* 4802h; a machine whose disk is busy may not make it in a second, and then it is tried again. */
+void pool_life_accept(PoolLife *life, TestHost *host, const DcRange *ranges, uint32_t n);
+
 /* Host ends of new sockets, attached to the device; -1 = refused. */
 int pool_life_connect_regs(PoolLife *life);
 int pool_life_connect_link(PoolLife *life);

@@ -116,7 +116,7 @@ static void accept_first(PoolLife *life, TestHost *host)
 	test_backend(life->pool, "more", 2, BLOCK);
 	test_offer(host, 1, offered, N);
 	pool_life_settle(life, host);
-	g_assert_cmphex(host_accept(host, accepted, N), ==, CXL_RC_SUCCESS);
+	pool_life_accept(life, host, accepted, N);
 	test_offer_one(host, 2, other.dpa - DC_BASE, BLOCK);
 	pool_life_settle(life, host);
 }
@@ -142,7 +142,7 @@ static void check_nothing_lost(PoolLife *life, TestHost *host)
 	g_assert_cmpuint(n_extents, ==, state.n_extents);
 	/* The offer that could not be accepted stands. */
 	if (link_map_at(host->link, other.dpa) == NULL)
-		g_assert_cmphex(host_accept(host, &other, 1), ==, CXL_RC_SUCCESS);
+		pool_life_accept(life, host, &other, 1);
 	pool_life_settle(life, host);
 	g_assert_cmpuint(link_n_exposed(host->link), ==, host_extents(host, NULL, 8, NULL) + 1);
 	pool_state(host, &state);
