@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The pool's thread, its timer, its wipe workers, and calls into it from other threads. */
+#include "capacity/restore.h"
 #include "pool/pool_priv.h"
 
 #include "link/vfu_spin.h"
@@ -130,6 +131,19 @@ static void notify(void *opaque, const CapacityNotice *notice)
 
 /* ---- journal ---- */
 
+static void tell_journal(Pool *pool, bool ok, const char *why)
+{
+	if (!pool->config.journal_failed || pool->stopped)
+		return;
+	if (!ok)
+		pool->config.journal_failed(why, pool->config.opaque);
+	else if (pool->journal_fails && !capacity_is_behind(pool->capacity))
+		pool->config.journal_failed(NULL, pool->config.opaque);
+	else
+		return;
+	pool->journal_fails = !ok;
+}
+
 /* The ledger answers in order, so the numbers need not travel. */
 static void journal_kept(void *opaque, bool ok, const char *why)
 {
@@ -138,11 +152,10 @@ static void journal_kept(void *opaque, bool ok, const char *why)
 	uint64_t number = *req;
 
 	g_free(req);
-	if (!ok && pool->config.journal_failed)
-		pool->config.journal_failed(why, pool->config.opaque);
 	/* At the end of the pool its core goes as if killed: it is not told any more. */
 	if (!pool->stopped)
 		capacity_journal_done(pool->capacity, number, ok);
+	tell_journal(pool, ok, why);
 }
 
 static void journal(void *opaque, uint64_t req, RowRecord *record)

@@ -57,6 +57,7 @@ typedef struct PoolConfig {
 	bool own_uid_only;
 	/* As NOTICE, on the pool's thread; may be NULL. */
 	void (*host_event)(const PoolHostEvent *event, void *opaque);
+	/* WHY NULL: it is whole again. */
 	void (*journal_failed)(const char *why, void *opaque);
 	void (*wiped)(const WipeInfo *info, void *opaque);
 	void (*step)(PoolStep step, void *opaque); /* any thread */

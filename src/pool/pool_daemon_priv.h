@@ -106,7 +106,8 @@ void daemon_take_wipe(const WipeInfo *info, void *opaque);
 /* ---- pool_durable.c ---- */
 bool daemon_restore(PoolDaemon *daemon, GError **error);
 void daemon_end_keeper(PoolDaemon *daemon);
-void daemon_journal_failed(const char *why, void *opaque); /* on the pool's thread */
+/* On the pool's thread; WHY NULL: it is whole again. */
+void daemon_journal_failed(const char *why, void *opaque);
 /* The last one, NULL = none; caller frees. */
 char *daemon_ledger_trouble(PoolDaemon *daemon);
 

@@ -99,8 +99,10 @@ void daemon_journal_failed(const char *why, void *opaque)
 	g_free(daemon->ledger_trouble);
 	daemon->ledger_trouble = g_strdup(why);
 	g_mutex_unlock(&daemon->lock);
-	if (is_new)
+	if (is_new && why)
 		tell_trouble(daemon, "LEDGER_FAILED", why);
+	else if (is_new)
+		tell_trouble(daemon, "LEDGER_RECOVERED", "the ledger takes changes again");
 }
 
 char *daemon_ledger_trouble(PoolDaemon *daemon)

@@ -35,6 +35,7 @@ struct Pool {
 	uint64_t last_serial;
 	Ledger *ledger;      /* NULL = none; answers on this thread */
 	GQueue journal_reqs; /* of records that are with the ledger, in order */
+	bool journal_fails;  /* as was told */
 	bool stopped;        /* the thread has ended */
 };
 

@@ -209,11 +209,13 @@ static void test_disk_full(void)
 	g_test_message("%u more offers, then: %s", n, said);
 	g_assert_nonnull(strstr(said, "ledger"));
 	g_assert_cmpuint(serve_count(serve, "query-offers", NULL), ==, 3 + n);
+	serve_pass_event(serve, "LEDGER_FAILED");
 	g_assert_cmpint(prlimit(serve->pid, RLIMIT_FSIZE, &all, NULL), ==, 0);
 	while (serve_try(serve, NULL, "cxl-add-dynamic-capacity", "%s", offer) != 1) {
 		g_assert_cmpint(g_get_monotonic_time(), <, deadline);
 		g_usleep(10000);
 	}
+	serve_pass_event(serve, "LEDGER_RECOVERED");
 	serve_kill(serve);
 	serve_start(serve, NULL);
 	g_assert_cmpuint(serve_count(serve, "query-offers", NULL), ==, 4 + n);
