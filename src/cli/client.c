@@ -175,6 +175,13 @@ static ExitCode look_for_missing(CliClient *client)
 
 /* ---- calls ---- */
 
+/* Is it the deadline that ended the call? */
+static bool is_late(const CliClient *client, const GError *error)
+{
+	return g_error_matches(error, QMP_CLIENT_ERROR, QMP_CLIENT_ERROR_TIMED_OUT) &&
+	       client->deadline_us && g_get_monotonic_time() >= client->deadline_us;
+}
+
 JsonNode *cli_client_call(CliClient *client, const char *command, JsonObject *arguments,
 			  unsigned timeout_ms)
 {
@@ -185,6 +192,11 @@ JsonNode *cli_client_call(CliClient *client, const char *command, JsonObject *ar
 
 	if (result)
 		return result;
+	if (client->waits && is_late(client, error)) {
+		g_error_free(error);
+		client->exit = EXIT_TIMED_OUT;
+		return NULL;
+	}
 	generic = g_error_matches(error, QMP_ERROR, QMP_ERROR_GENERIC);
 	cli_client_fail(client, error);
 	if (generic)

@@ -16,6 +16,7 @@ typedef struct CliClient {
 	ExitCode exit; /* what the verb ends with, once something has failed */
 	/* Microseconds on the monotonic clock by which the verb must have ended; 0 = no limit. */
 	gint64 deadline_us;
+	bool waits; /* cli_wait() says what for when the deadline has passed, nobody else */
 } CliClient;
 
 /* Connects to --socket, or to the socket of --pool. False: said why, exit is set. */

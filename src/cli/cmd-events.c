@@ -166,9 +166,9 @@ static ExitCode run(const CliArgs *args)
 
 	if (!cli_client_open(&client, args))
 		return client.exit;
-	cli_client_set_deadline(&client);
 	if (since || !follows)
 		ok = print_audit(&client, since_us, &audited_us);
+	cli_client_set_deadline(&client);
 	if (ok && follows)
 		follow(&client, audited_us);
 	/* With --follow the end of the time is what was asked for. */

@@ -251,9 +251,9 @@ static ExitCode run_offer(const CliArgs *args)
 		return EXIT_USAGE;
 	if (!cli_client_open(&client, args))
 		return client.exit;
-	cli_client_set_deadline(&client);
 	result = cli_client_object(&client, "cxl-add-dynamic-capacity", offer_request(args));
 	if (result) {
+		cli_client_set_deadline(&client);
 		wait.offer = cli_member_int(result, "offer");
 		if (cli_flag(args, "wait"))
 			wait_for_answer(&client, &wait);

@@ -175,14 +175,15 @@ static ExitCode run(const CliArgs *args)
 
 	if (!cli_client_open(&tracer.client, args))
 		return tracer.client.exit;
-	cli_client_set_deadline(&tracer.client);
-	if (path && !open_capture(&tracer, path))
+	if (path && !open_capture(&tracer, path)) {
 		tracer.client.exit = EXIT_REFUSED;
-	else if (begin(&tracer))
+	} else if (begin(&tracer)) {
+		cli_client_set_deadline(&tracer.client);
 		follow(&tracer);
-	/* The end of the time is what was asked for. */
-	if (tracer.client.exit == EXIT_TIMED_OUT && cli_given(args, "timeout"))
-		tracer.client.exit = EXIT_DONE;
+		/* The end of the time is what was asked for. */
+		if (tracer.client.exit == EXIT_TIMED_OUT)
+			tracer.client.exit = EXIT_DONE;
+	}
 	if (!close_capture(&tracer) && tracer.client.exit == EXIT_DONE) {
 		cli_complain(args, "%s: %s", path, g_strerror(errno));
 		tracer.client.exit = EXIT_REFUSED;

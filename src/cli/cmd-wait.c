@@ -195,8 +195,8 @@ static ExitCode run(const CliArgs *args)
 
 	if (!cli_client_open(&client, args))
 		return client.exit;
-	cli_client_set_deadline(&client);
 	devices = cli_client_list(&client, "query-devices", cli_request_id(wait.device));
+	cli_client_set_deadline(&client);
 	if (devices)
 		cli_wait(&client, &wait_ops, &wait);
 	if (client.exit == EXIT_DONE)

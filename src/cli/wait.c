@@ -39,17 +39,17 @@ static bool await_events(CliClient *client, const CliWaitOps *ops, void *opaque)
 
 void cli_wait(CliClient *client, const CliWaitOps *ops, void *opaque)
 {
-	while (ops->look(client, opaque) == CLI_WAIT_ON) {
-		if (await_events(client, ops, opaque))
-			continue;
-		if (client->exit == EXIT_TIMED_OUT) {
-			g_autofree char *what = ops->waited_for(opaque);
+	g_autofree char *what = NULL;
 
-			cli_complain(client->args, "timed out after %s: %s",
-				     cli_text(client->args, "timeout"), what);
-		}
+	client->waits = true;
+	while (ops->look(client, opaque) == CLI_WAIT_ON && await_events(client, ops, opaque))
+		;
+	client->waits = false;
+	if (client->exit != EXIT_TIMED_OUT || !client->deadline_us)
 		return;
-	}
+	what = ops->waited_for(opaque);
+	cli_complain(client->args, "timed out after %s: %s", cli_text(client->args, "timeout"),
+		     what);
 }
 
 JsonArray *cli_query_extents(CliClient *client, const char *device, const char *tag)

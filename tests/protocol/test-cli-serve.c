@@ -176,8 +176,10 @@ static void test_withdrawn(void)
 	g_auto(Rig) rig = rig_start();
 	g_autoptr(Fake) waiting = fake_new();
 
+	run(&rig, EXIT_DONE, "offer dev0 --size 4M");
 	start_verb(waiting, "offer dev0 --tag " TAG_A " --wait");
-	serve_wait_backend(rig.serve, "kv0", "reserved");
+	/* For the one before it; until it is recorded it cannot be withdrawn. */
+	fake_wait_err(waiting, "waits for");
 	run(&rig, EXIT_DONE, "withdraw dev0 --tag " TAG_A);
 	g_assert_cmpint(fake_end(waiting), ==, EXIT_REFUSED);
 	g_assert_nonnull(strstr(waiting->out, "\"withdrawn\""));

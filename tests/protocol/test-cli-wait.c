@@ -124,11 +124,11 @@ static void test_offer_timeout(void)
 {
 	g_autoptr(Fake) fake = fake_new();
 
-	start_offer(fake, "--wait --timeout 300ms");
+	start_offer(fake, "--wait --timeout 2s");
 	fake_answer(fake, "query-offers", "[" OFFER("queued", "\"a reason\"") "]");
 	g_assert_cmpint(fake_end(fake), ==, EXIT_TIMED_OUT);
 	g_assert_cmpstr(fake->out, ==, "");
-	fake_assert_err(fake, "timed out after 300ms: offer 12 to device dev0 is queued and waits "
+	fake_assert_err(fake, "timed out after 2s: offer 12 to device dev0 is queued and waits "
 			      "for a reason; it stays, \"softdcd withdraw\" takes it back\n");
 }
 
@@ -264,7 +264,7 @@ static void test_release_timeout(void)
 {
 	g_autoptr(Fake) fake = fake_new();
 
-	start_release(fake, "--tag " FAKE_TAG " --wait --timeout 200ms");
+	start_release(fake, "--tag " FAKE_TAG " --wait --timeout 1s");
 	answer_release(fake, RELEASE("resent", "8192"));
 	g_assert_cmpint(fake_end(fake), ==, EXIT_TIMED_OUT);
 	fake_assert_err(fake, "its host has not given back 8192 bytes (resent)");
