@@ -180,7 +180,7 @@ struct Backend {
 	bool renew_wanted; /* although reserved, or static: for its next host */
 	DcDevice *static_dev;
 	const Extent *static_extent;
-	uint64_t static_of, static_dpa, static_map_id; /* restored: device, place, map */
+	uint64_t static_of, static_dpa, static_map_id, static_host; /* restored */
 	bool is_restored;                              /* has its rows */
 };
 
@@ -206,8 +206,8 @@ void memory_leave(Backend *mem);
 bool memory_ensure_file(Backend *mem, GError **error);
 /* A descriptor of the file is about to go to this host. */
 void memory_hand_out(Backend *mem, const DcHost *host);
-/* That has been recorded; by now the host may be gone. */
-void memory_handed_out(Backend *mem, const DcHost *host);
+/* That has been recorded, but did not happen. */
+void memory_not_handed_out(Backend *mem, const DcHost *host);
 /* Is that news? Then RECORD (may be NULL) gets it; it must be durable before. */
 bool memory_record_hand_out(const Backend *mem, const DcHost *host, RowRecord *record);
 void memory_host_resumed(Backend *mem, uint64_t serial);

@@ -250,7 +250,7 @@ static void restore_static(StaticPart *part)
 	Backend *mem = part->offer.mem;
 	Capacity *cap = mem->cap;
 
-	if (mem->static_map_id != 0) {
+	if (mem->static_map_id != 0 && mem->static_host == part->offer.dev->host.serial) {
 		part->extent.map_id = mem->static_map_id;
 		part->extent.map_state = MAP_EXPOSED;
 	}

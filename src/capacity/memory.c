@@ -550,11 +550,24 @@ void memory_host_gone(Backend *mem, uint64_t serial)
 	}
 }
 
-void memory_handed_out(Backend *mem, const DcHost *host)
+void memory_not_handed_out(Backend *mem, const DcHost *host)
 {
-	memory_hand_out(mem, host);
-	if (!g_hash_table_contains(mem->cap->hosts, &host->serial))
-		memory_host_gone(mem, host->serial);
+	RowRecord *record = journal_changes(mem->cap);
+
+	/* By now it may have been, for something else. */
+	if (!memory_record_hand_out(mem, host, NULL))
+		return;
+	if (!mem->dirty && mem->untagged) {
+		rows_delete_file(mem->incarnation, record);
+		return;
+	}
+	if (!mem->dirty)
+		rows_add_file(mem, false, false, record);
+	rows_delete_holder(mem->incarnation, host->serial, record);
+	/* As it was before. */
+	for (guint i = 0; i < array_len(mem->holders); i++)
+		if (g_array_index(mem->holders, Holder, i).serial == host->serial)
+			rows_add_holder(mem, &g_array_index(mem->holders, Holder, i), record);
 }
 
 bool memory_reclaim(Backend *mem, GError **error)
@@ -573,10 +586,13 @@ bool memory_reclaim(Backend *mem, GError **error)
 	return true;
 }
 
+/* Its holders are marked, so that a restart knows whose contents are not the present host's. */
 void memory_renew_static(Backend *mem)
 {
 	if (!mem->dirty)
 		return;
+	for (guint i = 0; i < array_len(mem->holders); i++)
+		memory_host_replaced(mem, g_array_index(mem->holders, Holder, i).serial);
 	/* No operator names it to reclaim it: each new session tries again. */
 	if (mem->state == MEMORY_QUARANTINED) {
 		mem->state = MEMORY_READY;

@@ -323,14 +323,16 @@ static void accept_dirtied(void *context, bool ok)
 	Accept *accept = context;
 
 	accept->journal_open = false;
-	if (ok)
-		memory_handed_out(accept->offer->mem, &accept->host);
-	if (accept->unwinding)
+	if (ok && accept->unwinding)
+		memory_not_handed_out(accept->offer->mem, &accept->host);
+	if (accept->unwinding) {
 		accept_part_undone(accept, true);
-	else if (ok)
+	} else if (ok) {
+		memory_hand_out(accept->offer->mem, &accept->host);
 		accept_prepare(accept);
-	else
+	} else {
 		accept_unwind(accept, CXL_RC_INTERNAL_ERROR);
+	}
 }
 
 static void accept_dirty(Accept *accept)

@@ -97,6 +97,7 @@ static void add_static(Restore *restore, Backend *mem, const RowBackend *row)
 	mem->static_of = row->device;
 	mem->static_dpa = row->static_dpa;
 	mem->static_map_id = row->map_id;
+	mem->static_host = row->host;
 	g_ptr_array_add(restore->statics, mem);
 }
 
@@ -324,7 +325,7 @@ static bool is_of_former_host(const Backend *mem)
 	for (guint i = 0; i < array_len(mem->holders); i++) {
 		const Holder *holder = &g_array_index(mem->holders, Holder, i);
 
-		if (!holder->wiped && holder->serial != mem->static_dev->host.serial)
+		if (!holder->wiped && (holder->ghost || holder->gone))
 			return true;
 	}
 	return false;

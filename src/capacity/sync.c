@@ -159,7 +159,7 @@ static bool sync_may_map(const Extent *extent)
 	       !(mem->is_static && mem->renew_wanted);
 }
 
-static void sync_add(DcDevice *dev, const SyncItem *item, GArray *maps)
+static void sync_add(DcDevice *dev, const SyncItem *item, GHashTable *recorded, GArray *maps)
 {
 	Extent *extent = find_mappable(dev, item->dpa, 1);
 	Backend *mem;
@@ -171,7 +171,8 @@ static void sync_add(DcDevice *dev, const SyncItem *item, GArray *maps)
 		return;
 	mem = extent->offer->mem;
 	if (dev->cap->ops.journal &&
-	    (extent->len != item->len || memory_record_hand_out(mem, &dev->host, NULL))) {
+	    (extent->len != item->len || (!g_hash_table_contains(recorded, &mem->incarnation) &&
+					  memory_record_hand_out(mem, &dev->host, NULL)))) {
 		dev->sync_again = true;
 		return;
 	}
@@ -183,47 +184,60 @@ static void sync_add(DcDevice *dev, const SyncItem *item, GArray *maps)
 	g_array_append_val(maps, map);
 }
 
-static void sync_handed_out(DcDevice *dev, const GArray *planned)
+/* Incarnations of the files that were recorded as handed out. Keys lie in PLANNED. */
+static GHashTable *sync_recorded(const GArray *planned)
 {
-	g_autoptr(GHashTable) recorded = NULL;
+	GHashTable *recorded = g_hash_table_new(g_int64_hash, g_int64_equal);
 
 	for (guint i = 0; i < planned->len; i++) {
 		uint64_t *incarnation = &g_array_index(planned, SyncItem, i).incarnation;
 
-		if (*incarnation != 0 && !recorded)
-			recorded = g_hash_table_new(g_int64_hash, g_int64_equal);
 		if (*incarnation != 0)
 			g_hash_table_add(recorded, incarnation);
 	}
-	for (const GList *link = dev->cap->memories.head; recorded && link; link = link->next) {
+	return recorded;
+}
+
+/* What has been recorded and did not come to be. */
+static void sync_undo_record(DcDevice *dev, GHashTable *recorded)
+{
+	if (g_hash_table_size(recorded) == 0)
+		return;
+	for (const GList *link = dev->cap->memories.head; link; link = link->next) {
 		Backend *mem = link->data;
 
 		if (g_hash_table_contains(recorded, &mem->incarnation))
-			memory_handed_out(mem, &dev->sync_host);
+			memory_not_handed_out(mem, &dev->sync_host);
 	}
+}
+
+static void sync_begin(DcDevice *dev, const GArray *planned, GHashTable *recorded)
+{
+	g_autoptr(GArray) maps = g_array_new(FALSE, FALSE, sizeof(DcMap));
+
+	dev->syncing = g_array_new(FALSE, FALSE, sizeof(SyncItem));
+	for (guint i = 0; i < planned->len && dev->host.serial == dev->sync_host.serial; i++)
+		sync_add(dev, &g_array_index(planned, SyncItem, i), recorded, maps);
+	if (maps->len > 0)
+		dev->sync_req = effect_prepare(dev, g_steal_pointer(&maps), sync_prepared, dev);
+	else
+		sync_over(dev);
 }
 
 static void sync_map(void *context, bool ok)
 {
 	DcDevice *dev = context;
-	g_autoptr(GArray) maps = g_array_new(FALSE, FALSE, sizeof(DcMap));
 	g_autoptr(GArray) planned = g_steal_pointer(&dev->planned);
+	g_autoptr(GHashTable) recorded = sync_recorded(planned);
 
 	dev->sync_dirtying = false;
-	if (ok)
-		sync_handed_out(dev, planned);
-	else
+	if (!ok) {
 		sync_retry(dev);
-	if (!ok || !dev->attached || !dc_device_owes_maps(dev) || dev->n_sync_blocks > 0 ||
-	    dev->syncing)
 		return;
-	dev->syncing = g_array_new(FALSE, FALSE, sizeof(SyncItem));
-	for (guint i = 0; i < planned->len && dev->host.serial == dev->sync_host.serial; i++)
-		sync_add(dev, &g_array_index(planned, SyncItem, i), maps);
-	if (maps->len > 0)
-		dev->sync_req = effect_prepare(dev, g_steal_pointer(&maps), sync_prepared, dev);
-	else
-		sync_over(dev);
+	}
+	if (dev->attached && dc_device_owes_maps(dev) && dev->n_sync_blocks == 0 && !dev->syncing)
+		sync_begin(dev, planned, recorded);
+	sync_undo_record(dev, recorded);
 }
 
 typedef struct SyncPlan {
