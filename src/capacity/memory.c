@@ -63,6 +63,8 @@ void memory_hand_out(Backend *mem, const DcHost *host)
 
 		if (known->serial == host->serial) {
 			known->wiped = false;
+			/* An operator's word may have been that it is. */
+			known->gone = false;
 			return;
 		}
 	}
@@ -78,7 +80,7 @@ bool memory_record_hand_out(const Backend *mem, const DcHost *host, RowRecord *r
 	for (guint i = 0; i < array_len(mem->holders); i++) {
 		const Holder *known = &g_array_index(mem->holders, Holder, i);
 
-		if (known->serial == host->serial && !known->wiped && mem->dirty)
+		if (known->serial == host->serial && !known->wiped && !known->gone && mem->dirty)
 			return false;
 		if (known->serial == host->serial)
 			holder.ghost = known->ghost;

@@ -308,6 +308,29 @@ static void test_release_refused_while_syncing(void)
 	world_free(&world);
 }
 
+/* An operator's word that a host is gone does not outlive its next descriptor. */
+static void test_reclaimed_and_held_again(void)
+{
+	BackendConfig keep = { .type = BACKEND_MEMFD, .on_release = ON_RELEASE_KEEP };
+	World world;
+	Backend *backend;
+	CapacityCounters bytes;
+
+	world_init(&world, NULL);
+	backend = fix_backend(world.fix, "k", 1, BLOCK, &keep);
+	for (int i = 0; i < 2; i++) {
+		fix_accept_blocks(world.fix, 0, NORMAL, 1, 0, 1);
+		fix_release(world.fix, 0, (DcRange[]){ block_range(NORMAL, 0, 1) }, 1);
+		backend_counters(backend, &bytes);
+		g_assert_cmpuint(bytes.quarantined, ==, BLOCK);
+		g_assert_true(capacity_reclaim_backend(world.fix->cap, "k", NULL));
+		backend_counters(backend, &bytes);
+		g_assert_cmpuint(bytes.free, ==, BLOCK);
+	}
+	row_table_assert_is(&world.table, world.fix->cap);
+	world_free(&world);
+}
+
 /* ---- when durable ---- */
 
 static void on_durable(void *opaque, bool ok)
@@ -416,6 +439,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/capacity/journal/cut-while-exposing", test_cut_while_exposing);
 	g_test_add_func("/unit/capacity/journal/release-refused-while-syncing",
 			test_release_refused_while_syncing);
+	g_test_add_func("/unit/capacity/journal/reclaimed-and-held-again",
+			test_reclaimed_and_held_again);
 	g_test_add_func("/unit/capacity/journal/when-durable", test_when_durable);
 	g_test_add_func("/unit/capacity/journal/end-in-any-state", test_end_in_any_state);
 	return g_test_run();
