@@ -3,6 +3,7 @@
 #include "trace/trace_decode.h"
 
 #include "cxl/memdev.h"
+#include "cxl/rc_names.h"
 #include "trace/trace_layouts.h"
 #include "util/uuid.h"
 
@@ -14,23 +15,7 @@ static const char *const kind_names[TRACE_N_KINDS] = {
 	[TRACE_CLEARED] = "cleared", [TRACE_WITHDRAWN] = "withdrawn", [TRACE_LOST] = "lost",
 };
 
-static const char *const rc_names[] = {
-	[CXL_RC_SUCCESS] = "Success",
-	[CXL_RC_BACKGROUND_STARTED] = "Background Command Started",
-	[CXL_RC_INVALID_INPUT] = "Invalid Input",
-	[CXL_RC_UNSUPPORTED] = "Unsupported",
-	[CXL_RC_INTERNAL_ERROR] = "Internal Error",
-	[CXL_RC_RETRY_REQUIRED] = "Retry Required",
-	[CXL_RC_BUSY] = "Busy",
-	[CXL_RC_MEDIA_DISABLED] = "Media Disabled",
-	[CXL_RC_INVALID_HANDLE] = "Invalid Handle",
-	[CXL_RC_INVALID_PA] = "Invalid Physical Address",
-	[CXL_RC_ABORTED] = "Aborted",
-	[CXL_RC_INVALID_PAYLOAD_LENGTH] = "Invalid Payload Length",
-	[CXL_RC_INVALID_LOG] = "Invalid Log",
-	[CXL_RC_RESOURCES_EXHAUSTED] = "Resources Exhausted",
-	[CXL_RC_INVALID_EXTENT_LIST] = "Invalid Extent List",
-};
+static const char *const rc_names[] = CXL_RC_NAMES;
 
 static const char *const log_names[] = { "informational", "warning", "failure", "fatal", "dc" };
 
