@@ -111,7 +111,8 @@ typedef struct RowHolder {
 	uint64_t incarnation;
 	uint64_t serial;
 	bool same_uid; /* runs under the pool's own uid */
-	bool ghost;    /* replaced as a device's host without having let go of its maps */
+	bool ghost;    /* replaced as a device's host without having let go of its maps; or, of a
+			* static partition: of a session that is over */
 	bool wiped;    /* what it may have written has been wiped since */
 	bool gone;     /* its process has ended; what it wrote may still be there */
 } RowHolder;
@@ -205,7 +206,9 @@ typedef struct RowExtent {
 	uint32_t order;      /* place in the offer's assembly order */
 	uint64_t mem_offset;
 	uint64_t map_id; /* 0 = never mapped */
-	uint64_t host;   /* serial of the host that was given that map; 0 = none */
+	/* Serial of the host that was given that map, and that has to confirm it let go; 0 = none
+	 */
+	uint64_t host;
 } RowExtent;
 
 /* DPA taken by force that stays unused until the host says that it knows, or is reset. */
