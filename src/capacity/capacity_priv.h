@@ -181,7 +181,7 @@ struct Backend {
 	DcDevice *static_dev;
 	const Extent *static_extent;
 	uint64_t static_of, static_dpa, static_map_id, static_host; /* restored */
-	bool is_restored;                              /* has its rows */
+	bool is_restored;                                           /* has its rows */
 };
 
 /* Contents begin anew, in FRESH (owned) if there is one. */
