@@ -225,8 +225,9 @@ static bool check_mark(LedgerFile *file, GError **error)
 		return false;
 	if (!text || !g_ascii_string_to_unsigned(text, 10, 1, INT64_MAX, &file->n_commits, NULL))
 		return ledger_fail_damaged(error, file->path,
-					   "it does not say how often it was "
-					   "written");
+					   "how often it was written should be a number, not "
+					   "\"%s\"",
+					   text ? text : "");
 	if (file->n_commits >= file->mark.n_commits)
 		return true;
 	return ledger_fail_damaged(
