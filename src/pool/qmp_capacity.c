@@ -62,17 +62,6 @@ static const QmpArg withdraw_args[] = {
 };
 /* clang-format on */
 
-static bool invalid(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static bool invalid(GError **error, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	g_propagate_error(error, g_error_new_valist(QMP_ERROR, QMP_ERROR_GENERIC, format, args));
-	va_end(args);
-	return false;
-}
-
 /* ---- what all of them have ---- */
 
 DaemonDevice *qmp_find_path(PoolDaemon *daemon, JsonObject *args, GError **error)
@@ -83,7 +72,7 @@ DaemonDevice *qmp_find_path(PoolDaemon *daemon, JsonObject *args, GError **error
 
 	/* QEMU answers GenericError here. */
 	if (!device)
-		invalid(error, "Unable to find CXL type 3 device with path '%s'", path);
+		qmp_refuse(error, "Unable to find CXL type 3 device with path '%s'", path);
 	return device;
 }
 
@@ -97,13 +86,13 @@ static DaemonDevice *find_region(PoolDaemon *daemon, JsonObject *args, uint8_t *
 	if (!device)
 		return NULL;
 	if (device->spec->n_regions == 0) {
-		invalid(error, "device %s: no dynamic capacity support from the device",
-			device->spec->name);
+		qmp_refuse(error, "device %s: no dynamic capacity support from the device",
+			   device->spec->name);
 		return NULL;
 	}
 	if (region >= device->spec->n_regions) {
-		invalid(error, "device %s: region id %u is too large, it has regions 0 to %u",
-			device->spec->name, (unsigned)region, device->spec->n_regions - 1);
+		qmp_refuse(error, "device %s: region id %u is too large, it has regions 0 to %u",
+			   device->spec->name, (unsigned)region, device->spec->n_regions - 1);
 		return NULL;
 	}
 	*ret_region = (uint8_t)region;
@@ -145,15 +134,17 @@ static bool check_offer(const OfferRequest *request, GError **error)
 	bool prescriptive = request->policy == OFFER_PRESCRIPTIVE;
 
 	if (!prescriptive && request->n_extents > 0)
-		return invalid(error,
-			       "'extents' are for the prescriptive policy; with %s leave "
-			       "them out",
-			       selection_names[request->policy]);
+		return qmp_refuse(error,
+				  "'extents' are for the prescriptive policy; with %s leave "
+				  "them out",
+				  selection_names[request->policy]);
 	if (prescriptive && request->len)
-		return invalid(error, "'length' is for the other policies; a prescriptive offer's "
-				      "is that of its extents");
+		return qmp_refuse(error,
+				  "'length' is for the other policies; a prescriptive offer's "
+				  "is that of its extents");
 	if (!prescriptive && uuid_is_null(&request->tag) && request->len == 0)
-		return invalid(error, "Parameter 'length' is missing: untagged capacity needs one");
+		return qmp_refuse(error,
+				  "Parameter 'length' is missing: untagged capacity needs one");
 	return true;
 }
 
@@ -210,10 +201,10 @@ static bool read_withdraw(JsonObject *args, WithdrawCall *call)
 	bool by_offer = json_object_has_member(args, "offer");
 
 	if (by_offer == json_object_has_member(args, "tag"))
-		return invalid(&call->error, "exactly one of 'offer' and 'tag' is needed");
+		return qmp_refuse(&call->error, "exactly one of 'offer' and 'tag' is needed");
 	call->offer = qmp_args_u64(args, "offer", 0);
 	if (by_offer && call->offer == 0)
-		return invalid(&call->error, "there is no offer 0");
+		return qmp_refuse(&call->error, "there is no offer 0");
 	return qmp_read_tag(args, &call->tag, &call->error);
 }
 
@@ -256,10 +247,10 @@ static bool range_has_tag(DcDevice *dev, uint64_t dpa, uint64_t len, const Uuid 
 
 	while (dpa < end && dc_device_find_extent(dev, dpa, &extent)) {
 		if (!uuid_equal(&extent.tag, tag))
-			return invalid(error,
-				       "the extent at DPA %" G_GUINT64_FORMAT
-				       " does not carry that tag; see query-extents",
-				       extent.dpa);
+			return qmp_refuse(error,
+					  "the extent at DPA %" G_GUINT64_FORMAT
+					  " does not carry that tag; see query-extents",
+					  extent.dpa);
 		dpa = extent.dpa + extent.len;
 	}
 	return true;
@@ -288,11 +279,11 @@ static bool check_release(ReleaseCall *call, bool tag_based, const Uuid *tag)
 	bool has_tag = !uuid_is_null(tag);
 
 	if (tag_based && !has_tag)
-		return invalid(&call->error, "Parameter 'tag' is missing: a tag-based removal "
-					     "needs one");
+		return qmp_refuse(&call->error, "Parameter 'tag' is missing: a tag-based removal "
+						"needs one");
 	if (!tag_based && call->request.n_extents == 0)
-		return invalid(&call->error, "Parameter 'extents' is missing: a prescriptive "
-					     "removal needs at least one");
+		return qmp_refuse(&call->error, "Parameter 'extents' is missing: a prescriptive "
+						"removal needs at least one");
 	if (tag_based) {
 		call->request.tag = *tag;
 		call->request.extents = NULL;

@@ -109,17 +109,6 @@ static const QmpArg id_args[] = {
 };
 /* clang-format on */
 
-static bool invalid(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static bool invalid(GError **error, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	g_propagate_error(error, g_error_new_valist(QMP_ERROR, QMP_ERROR_GENERIC, format, args));
-	va_end(args);
-	return false;
-}
-
 bool qmp_read_tag(JsonObject *args, Uuid *ret, GError **error)
 {
 	const char *text = qmp_args_string(args, "tag", NULL);
@@ -132,7 +121,7 @@ bool qmp_read_tag(JsonObject *args, Uuid *ret, GError **error)
 		return false;
 	}
 	if (uuid_is_null(&tag))
-		return invalid(error, "Parameter 'tag': %s means no tag; leave it out", text);
+		return qmp_refuse(error, "Parameter 'tag': %s means no tag; leave it out", text);
 	*ret = tag;
 	return true;
 }
@@ -147,19 +136,19 @@ static bool read_type(JsonObject *args, BackendType *ret, GError **error)
 			continue;
 		*ret = object_types[i].type;
 		if (hugetlb && strcmp(name, "memory-backend-memfd") != 0)
-			return invalid(error,
-				       "Property 'hugetlb' is for memory-backend-memfd, "
-				       "not for %s",
-				       name);
+			return qmp_refuse(error,
+					  "Property 'hugetlb' is for memory-backend-memfd, "
+					  "not for %s",
+					  name);
 		if (hugetlb)
 			*ret = BACKEND_HUGETLB;
 		return true;
 	}
-	return invalid(error,
-		       "Parameter 'qom-type' does not accept value '%s'; there are "
-		       "memory-backend-ram, memory-backend-memfd, memory-backend-file, "
-		       "memory-backend-devdax",
-		       name);
+	return qmp_refuse(error,
+			  "Parameter 'qom-type' does not accept value '%s'; there are "
+			  "memory-backend-ram, memory-backend-memfd, memory-backend-file, "
+			  "memory-backend-devdax",
+			  name);
 }
 
 static bool check_backend(const BackendConfig *config, GError **error)
@@ -167,18 +156,19 @@ static bool check_backend(const BackendConfig *config, GError **error)
 	bool has_path = config->type == BACKEND_FILE || config->type == BACKEND_DEVDAX;
 
 	if (has_path && !config->path)
-		return invalid(error, "object '%s': 'mem-path' is missing", config->name);
+		return qmp_refuse(error, "object '%s': 'mem-path' is missing", config->name);
 	if (has_path && !g_path_is_absolute(config->path))
-		return invalid(error, "object '%s': mem-path '%s' must be absolute", config->name,
-			       config->path);
+		return qmp_refuse(error, "object '%s': mem-path '%s' must be absolute",
+				  config->name, config->path);
 	if (!has_path && config->path)
-		return invalid(error, "object '%s': 'mem-path' is for file and devdax only",
-			       config->name);
+		return qmp_refuse(error, "object '%s': 'mem-path' is for file and devdax only",
+				  config->name);
 	if (!has_path && config->size == 0)
-		return invalid(error, "object '%s': can't create backend with size 0",
-			       config->name);
+		return qmp_refuse(error, "object '%s': can't create backend with size 0",
+				  config->name);
 	if (config->page_size && config->type != BACKEND_HUGETLB)
-		return invalid(error, "object '%s': 'hugetlbsize' needs 'hugetlb'", config->name);
+		return qmp_refuse(error, "object '%s': 'hugetlbsize' needs 'hugetlb'",
+				  config->name);
 	return true;
 }
 
@@ -311,8 +301,8 @@ static bool read_regions(JsonObject *args, DeviceSpec *spec, GError **error)
 	guint n = list ? json_array_get_length(list) : 0;
 
 	if (n > DC_MAX_REGIONS)
-		return invalid(error, "device %s: %u regions, at most %d are possible", spec->name,
-			       n, DC_MAX_REGIONS);
+		return qmp_refuse(error, "device %s: %u regions, at most %d are possible",
+				  spec->name, n, DC_MAX_REGIONS);
 	for (guint i = 0; i < n; i++) {
 		JsonObject *members = json_array_get_object_element(list, i);
 
@@ -335,7 +325,7 @@ static bool read_count(JsonObject *args, const char *name, uint32_t max, uint32_
 	uint64_t value = qmp_args_u64(args, name, 0);
 
 	if (json_object_has_member(args, name) && (value == 0 || value > max))
-		return invalid(error, "Parameter '%s' expects a number from 1 to %u", name, max);
+		return qmp_refuse(error, "Parameter '%s' expects a number from 1 to %u", name, max);
 	*ret = (uint32_t)value;
 	return true;
 }
@@ -346,10 +336,10 @@ static bool read_len(JsonObject *args, const char *name, uint64_t multiple, uint
 	uint64_t len = qmp_args_u64(args, name, 0);
 
 	if (len % multiple != 0 || len > SPEC_LEN_MAX)
-		return invalid(error,
-			       "Parameter '%s': %" G_GUINT64_FORMAT
-			       " must be a multiple of %" G_GUINT64_FORMAT " below 2^63",
-			       name, len, multiple);
+		return qmp_refuse(error,
+				  "Parameter '%s': %" G_GUINT64_FORMAT
+				  " must be a multiple of %" G_GUINT64_FORMAT " below 2^63",
+				  name, len, multiple);
 	*ret = len;
 	return true;
 }
@@ -359,7 +349,7 @@ static bool read_device(JsonObject *args, DeviceSpec *spec, GError **error)
 	spec->serial = qmp_args_u64(args, "serial", 0);
 	spec->hold_off = strcmp(qmp_args_string(args, "hold", "auto"), "off") == 0;
 	if (spec->serial > SPEC_LEN_MAX)
-		return invalid(error, "Parameter 'serial' must be below 2^63");
+		return qmp_refuse(error, "Parameter 'serial' must be below 2^63");
 	return read_regions(args, spec, error) &&
 	       read_len(args, "ram", DC_REGION_ALIGN, &spec->ram_len, error) &&
 	       read_len(args, "pmem", DC_REGION_ALIGN, &spec->pmem_len, error) &&

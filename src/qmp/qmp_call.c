@@ -121,31 +121,19 @@ bool qmp_call_is_orphan(const QmpCall *call)
 
 /* ---- requests ---- */
 
-G_GNUC_PRINTF(2, 3)
-static bool bad_request(GError **error, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	if (error)
-		*error = g_error_new_valist(QMP_ERROR, QMP_ERROR_GENERIC, format, args);
-	va_end(args);
-	return false;
-}
-
 static bool take_member(QmpCall *call, const char *name, JsonNode *value, GError **error)
 {
 	if (strcmp(name, "execute") == 0) {
 		if (!JSON_NODE_HOLDS_VALUE(value) ||
 		    json_node_get_value_type(value) != G_TYPE_STRING)
-			return bad_request(error, "QMP input member 'execute' must be a string");
+			return qmp_refuse(error, "QMP input member 'execute' must be a string");
 		call->name = json_node_dup_string(value);
 	} else if (strcmp(name, "arguments") == 0) {
 		if (!JSON_NODE_HOLDS_OBJECT(value))
-			return bad_request(error, "QMP input member 'arguments' must be an object");
+			return qmp_refuse(error, "QMP input member 'arguments' must be an object");
 		call->args = json_object_ref(json_node_get_object(value));
 	} else if (strcmp(name, "id") != 0) {
-		return bad_request(error, "QMP input member '%.200s' is unexpected", name);
+		return qmp_refuse(error, "QMP input member '%.200s' is unexpected", name);
 	}
 	return true;
 }
@@ -159,7 +147,7 @@ static bool take_request(QmpCall *call, GError **error)
 	const char *name;
 
 	if (!JSON_NODE_HOLDS_OBJECT(call->request))
-		return bad_request(error, "QMP input must be a JSON object");
+		return qmp_refuse(error, "QMP input must be a JSON object");
 	object = json_node_get_object(call->request);
 	call->id = json_object_get_member(object, "id");
 	json_object_iter_init_ordered(&iter, object);
@@ -168,7 +156,7 @@ static bool take_request(QmpCall *call, GError **error)
 			return false;
 	}
 	if (!call->name)
-		return bad_request(error, "QMP input lacks member 'execute'");
+		return qmp_refuse(error, "QMP input lacks member 'execute'");
 	return true;
 }
 

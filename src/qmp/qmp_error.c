@@ -33,3 +33,13 @@ QmpErrorClass qmp_error_class_of(const GError *error)
 		return QMP_ERROR_GENERIC;
 	return (QmpErrorClass)error->code;
 }
+
+bool qmp_refuse(GError **error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	g_propagate_error(error, g_error_new_valist(QMP_ERROR, QMP_ERROR_GENERIC, format, args));
+	va_end(args);
+	return false;
+}

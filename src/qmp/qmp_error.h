@@ -3,6 +3,7 @@
 #pragma once
 
 #include <glib.h>
+#include <stdbool.h>
 
 #define QMP_ERROR qmp_error_quark()
 GQuark qmp_error_quark(void);
@@ -22,3 +23,5 @@ const char *qmp_error_class_name(QmpErrorClass class);
 QmpErrorClass qmp_error_class_parse(const char *name);
 /* The class that answers ERROR. */
 QmpErrorClass qmp_error_class_of(const GError *error);
+/* Sets a GenericError. Returns false. */
+bool qmp_refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
