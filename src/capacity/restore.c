@@ -143,7 +143,6 @@ static bool add_row(Restore *restore, const RowChange *change, GError **error)
 	case ROW_WIPE:
 	case ROW_QUARANTINE:
 	case ROW_REQUEST_RANGE:
-	case ROW_SESSION:
 		return true;
 	default:
 		return restore_refuse(error, "a row of unknown kind %d", (int)change->kind);

@@ -20,9 +20,6 @@ static void change_clear(gpointer data)
 		g_free(change->device.regions);
 		g_free(change->device.pool_config);
 		break;
-	case ROW_SESSION:
-		g_clear_pointer(&change->session.state, g_bytes_unref);
-		break;
 	case ROW_OFFER:
 		g_free(change->offer.backend);
 		break;
@@ -74,7 +71,7 @@ const char *row_reason_name(RowReason reason)
 		[ROW_REASON_ACCEPT] = "accept",   [ROW_REASON_RELEASE] = "release",
 		[ROW_REASON_UNDO] = "undo",       [ROW_REASON_REQUEST] = "request",
 		[ROW_REASON_CHANGE] = "change",   [ROW_REASON_BARRIER] = "barrier",
-		[ROW_REASON_REPLACE] = "replace", [ROW_REASON_SESSION] = "session",
+		[ROW_REASON_REPLACE] = "replace",
 	};
 
 	return reason < ROW_N_REASONS ? names[reason] : "unknown";
@@ -83,19 +80,12 @@ const char *row_reason_name(RowReason reason)
 const char *row_kind_name(RowKind kind)
 {
 	static const char *const names[ROW_N_KINDS] = {
-		[ROW_COUNTERS] = "counters",
-		[ROW_HOST] = "host",
-		[ROW_BACKEND] = "backend",
-		[ROW_FILE] = "file",
-		[ROW_HOLDER] = "holder",
-		[ROW_WIPE] = "wipe",
-		[ROW_DEVICE] = "device",
-		[ROW_SESSION] = "session",
-		[ROW_OFFER] = "offer",
-		[ROW_EXTENT] = "extent",
-		[ROW_QUARANTINE] = "quarantine",
-		[ROW_REQUEST] = "request",
-		[ROW_REQUEST_RANGE] = "request range",
+		[ROW_COUNTERS] = "counters", [ROW_HOST] = "host",
+		[ROW_BACKEND] = "backend",   [ROW_FILE] = "file",
+		[ROW_HOLDER] = "holder",     [ROW_WIPE] = "wipe",
+		[ROW_DEVICE] = "device",     [ROW_OFFER] = "offer",
+		[ROW_EXTENT] = "extent",     [ROW_QUARANTINE] = "quarantine",
+		[ROW_REQUEST] = "request",   [ROW_REQUEST_RANGE] = "request range",
 	};
 
 	return kind < ROW_N_KINDS ? names[kind] : "unknown";

@@ -32,7 +32,6 @@ typedef enum RowKind {
 	ROW_HOLDER,        /* key: incarnation, serial */
 	ROW_WIPE,          /* key: incarnation, offset */
 	ROW_DEVICE,        /* key: id */
-	ROW_SESSION,       /* key: device */
 	ROW_OFFER,         /* key: id */
 	ROW_EXTENT,        /* key: device, dpa */
 	ROW_QUARANTINE,    /* key: device, dpa */
@@ -157,17 +156,6 @@ typedef struct RowDevice {
 } RowDevice;
 
 /*
- * What a known session of a device's host resumes with. The pool layer writes these rows itself,
- * not through the core, which only deletes them with their device and hands none back.
- */
-typedef struct RowSession {
-	uint64_t device; /* id */
-	uint8_t session[16];
-	uint64_t host; /* serial */
-	GBytes *state; /* registers; opaque here */
-} RowSession;
-
-/*
  * One offer: from just before it is deliverable until the last of its extents is free again. Not
  * pending any more once answered.
  */
@@ -264,7 +252,6 @@ typedef struct RowChange {
 		RowHolder holder;
 		RowWipe wipe;
 		RowDevice device;
-		RowSession session;
 		RowOffer offer;
 		RowExtent extent;
 		RowQuarantine quarantine;
@@ -284,7 +271,6 @@ typedef enum RowReason {
 	ROW_REASON_CHANGE,  /* what has happened already: freed, wiped, withdrawn, attached, ... */
 	ROW_REASON_BARRIER, /* no changes: all earlier records are to be durable first */
 	ROW_REASON_REPLACE, /* everything anew, after a failure */
-	ROW_REASON_SESSION, /* the pool layer's own */
 	ROW_N_REASONS
 } RowReason;
 
@@ -296,7 +282,7 @@ typedef struct RowRecord {
 	gatomicrefcount refs;
 	RowReason reason;
 	uint64_t epoch;
-	bool replaces_all; /* delete every row but SESSIONs of devices in it first */
+	bool replaces_all; /* delete every row first */
 	GArray *changes;   /* RowChange, to be applied in this order */
 } RowRecord;
 

@@ -257,8 +257,6 @@ int column_bind(const Column *column, const void *row, sqlite3_stmt *stmt, int i
 	case COLUMN_UUID:
 		if (uuid_is_null(member))
 			return sqlite3_bind_null(stmt, index);
-		G_GNUC_FALLTHROUGH;
-	case COLUMN_BYTES16:
 		return bind_blob(column, member, 16, SQLITE_STATIC, stmt, index, sum);
 	case COLUMN_GBYTES:
 		bytes = *(GBytes *const *)member;
@@ -286,7 +284,6 @@ bool column_load(const Column *column, void *row, sqlite3_stmt *stmt, int index,
 	case COLUMN_TEXT_OR_NULL:
 		return load_text(column, member, stmt, index, sum);
 	case COLUMN_UUID:
-	case COLUMN_BYTES16:
 	case COLUMN_GBYTES:
 	case COLUMN_REGIONS:
 		return load_blob(column, row, stmt, index, sum);

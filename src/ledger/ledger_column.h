@@ -21,7 +21,6 @@ typedef enum ColumnType {
 	COLUMN_TEXT,
 	COLUMN_TEXT_OR_NULL,
 	COLUMN_UUID,    /* all zero is NULL */
-	COLUMN_BYTES16, /* uint8_t[16] */
 	COLUMN_GBYTES,  /* or NULL */
 	COLUMN_REGIONS, /* RowDevice's n_regions and regions */
 } ColumnType;

@@ -104,14 +104,6 @@ static const Column device_columns[] = {
 	COL_END
 };
 
-static const Column session_columns[] = {
-	COL(U64, RowSession, device),
-	COL(BYTES16, RowSession, session),
-	COL(U64, RowSession, host),
-	COL(GBYTES, RowSession, state),
-	COL_END
-};
-
 static const Column offer_columns[] = {
 	COL(U64, RowOffer, id),
 	COL(U64, RowOffer, device),
@@ -188,9 +180,7 @@ static const Table tables[N_TABLES] = {
 	[ROW_FILE] =          { "file",          1, file_columns,          NULL },
 	[ROW_HOLDER] =        { "holder",        2, holder_columns,        NULL },
 	[ROW_WIPE] =          { "wipe",          2, wipe_columns,          NULL },
-	[ROW_DEVICE] =        { "device",        1, device_columns,
-				"DELETE FROM session WHERE device = ?1" },
-	[ROW_SESSION] =       { "session",       1, session_columns,       NULL },
+	[ROW_DEVICE] =        { "device",        1, device_columns,        NULL },
 	[ROW_OFFER] =         { "offer",         1, offer_columns,         NULL },
 	[ROW_EXTENT] =        { "extent",        2, extent_columns,        NULL },
 	[ROW_QUARANTINE] =    { "quarantine",    2, quarantine_columns,    NULL },
@@ -208,7 +198,6 @@ typedef struct TableStatements {
 struct LedgerRows {
 	sqlite3 *db;
 	TableStatements statements[N_TABLES];
-	sqlite3_stmt *drop_sessions;
 };
 
 /* ---- statements ---- */
@@ -298,9 +287,6 @@ LedgerRows *ledger_rows_new(sqlite3 *db)
 		if (prepare_table(db, &tables[i], &rows->statements[i]) != SQLITE_OK)
 			return NULL;
 	}
-	if (prepare(db, "DELETE FROM session WHERE device NOT IN (SELECT id FROM device)",
-		    &rows->drop_sessions) != SQLITE_OK)
-		return NULL;
 	return g_steal_pointer(&rows);
 }
 
@@ -317,7 +303,6 @@ void ledger_rows_free(LedgerRows *rows)
 		sqlite3_finalize(statements->select);
 		sqlite3_finalize(statements->clear);
 	}
-	sqlite3_finalize(rows->drop_sessions);
 	g_free(rows);
 }
 
@@ -370,10 +355,8 @@ int ledger_rows_apply(LedgerRows *rows, const RowRecord *record)
 {
 	int rc = SQLITE_OK;
 
-	for (unsigned i = 0; record->replaces_all && i < ROW_N_KINDS && rc == SQLITE_OK; i++) {
-		if (i != ROW_SESSION)
-			rc = run(rows->statements[i].clear);
-	}
+	for (unsigned i = 0; record->replaces_all && i < ROW_N_KINDS && rc == SQLITE_OK; i++)
+		rc = run(rows->statements[i].clear);
 	for (guint i = 0; i < record->changes->len && rc == SQLITE_OK; i++) {
 		const RowChange *change = row_record_at(record, i);
 
@@ -383,8 +366,6 @@ int ledger_rows_apply(LedgerRows *rows, const RowRecord *record)
 		else
 			rc = delete (rows, change->kind, &change->counters);
 	}
-	if (record->replaces_all && rc == SQLITE_OK)
-		rc = run(rows->drop_sessions);
 	return rc;
 }
 

@@ -51,10 +51,6 @@ static const char step_rows[] =
 	" host_same_uid INTEGER NOT NULL, host_max_maps INTEGER NOT NULL,"
 	" sum INTEGER NOT NULL) STRICT;"
 
-	/* Goes with its device, but not when all devices are replaced: no foreign key. */
-	"CREATE TABLE session (device INTEGER PRIMARY KEY, session BLOB NOT NULL,"
-	" host INTEGER NOT NULL, state BLOB, sum INTEGER NOT NULL) STRICT;"
-
 	"CREATE TABLE offer (id INTEGER PRIMARY KEY,"
 	" device INTEGER NOT NULL REFERENCES device DEFERRABLE INITIALLY DEFERRED,"
 	" region INTEGER NOT NULL, policy INTEGER NOT NULL, pending INTEGER NOT NULL, tag BLOB,"

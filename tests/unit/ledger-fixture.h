@@ -233,20 +233,6 @@ static inline void append_extent(GString *text, const RowExtent *row)
 	NUMBER(row, host);
 }
 
-static inline void append_session(GString *text, const RowSession *row)
-{
-	gsize len = 0;
-	const uint8_t *state = row->state ? g_bytes_get_data(row->state, &len) : NULL;
-
-	NUMBER(row, device);
-	NUMBER(row, host);
-	for (size_t i = 0; i < sizeof(row->session); i++)
-		g_string_append_printf(text, "%02x", row->session[i]);
-	g_string_append(text, row->state ? " state " : " none");
-	for (gsize i = 0; i < len; i++)
-		g_string_append_printf(text, "%02x", state[i]);
-}
-
 static inline void append_request(GString *text, const RowRequest *row)
 {
 	NUMBER(row, id);
@@ -306,9 +292,6 @@ static inline void append_row(GString *text, const RowChange *change)
 		break;
 	case ROW_DEVICE:
 		append_device(text, &change->device);
-		break;
-	case ROW_SESSION:
-		append_session(text, &change->session);
 		break;
 	case ROW_OFFER:
 		NUMBER(&change->offer, id);
@@ -435,12 +418,6 @@ static inline RowRecord *one_of_each(void)
 		device->regions[i] = (RowRegion){
 			UINT64_MAX - i, 4096, i & 1, i & 2, i & 4, !(i & 1),
 		};
-	row_record_add(record, ROW_UPSERT, ROW_SESSION)->session = (RowSession){
-		.device = 2,
-		.session = { 1, 2, 3, 0, 255 },
-		.host = UINT64_MAX,
-		.state = g_bytes_new_static("registers\0\377", 11),
-	};
 	row_record_add(record, ROW_UPSERT, ROW_OFFER)->offer = (RowOffer){
 		50, 2, 7, 255, true, tag, g_strdup("kv-cache \"é'"), UINT64_MAX,
 	};

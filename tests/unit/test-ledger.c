@@ -93,7 +93,7 @@ static unsigned count_kind(Ledger *ledger, RowKind kind)
 	return n;
 }
 
-/* A file takes its holders and wipes along, a request its ranges, a device its session. */
+/* A file takes its holders and wipes along, a request its ranges. */
 static void test_what_goes_along(void)
 {
 	char *dir = state_dir_new();
@@ -107,7 +107,6 @@ static void test_what_goes_along(void)
 	g_assert_cmpuint(count_kind(ledger, ROW_HOLDER), ==, 0);
 	g_assert_cmpuint(count_kind(ledger, ROW_WIPE), ==, 0);
 	g_assert_cmpuint(count_kind(ledger, ROW_REQUEST_RANGE), ==, 0);
-	g_assert_cmpuint(count_kind(ledger, ROW_SESSION), ==, 1);
 
 	record = new_change();
 	row_record_add(record, ROW_DELETE, ROW_QUARANTINE)->quarantine = (RowQuarantine){ 2, 1, 0,
@@ -118,23 +117,18 @@ static void test_what_goes_along(void)
 	/* After its device: the order within a record does not matter. */
 	row_record_add(record, ROW_DELETE, ROW_OFFER)->offer.id = 50;
 	submit_ok(ledger, record);
-	g_assert_cmpuint(count_kind(ledger, ROW_SESSION), ==, 0);
 	g_assert_cmpuint(count_kind(ledger, ROW_DEVICE), ==, 1);
 	ledger_close(ledger);
 	state_dir_free(dir);
 }
 
-/* Everything anew, but sessions of devices that are still there stay. */
 static void test_replace_all(void)
 {
 	char *dir = state_dir_new();
 	Ledger *ledger = open_ledger(dir);
-	RowRecord *record = new_change();
+	RowRecord *record = row_record_new(ROW_REASON_REPLACE);
 
 	submit_ok(ledger, one_of_each());
-	row_record_add(record, ROW_UPSERT, ROW_SESSION)->session = (RowSession){ .device = 1 };
-	submit_ok(ledger, record);
-	record = row_record_new(ROW_REASON_REPLACE);
 	record->replaces_all = true;
 	add_device(record, 2);
 	add_host(record, 8);
@@ -144,10 +138,8 @@ static void test_replace_all(void)
 
 		g_assert_nonnull(strstr(text, "host serial 8 "));
 		g_assert_null(strstr(text, "host serial 7 "));
-		g_assert_nonnull(strstr(text, "session device 2 "));
-		g_assert_null(strstr(text, "session device 1 "));
 	}
-	g_assert_cmpuint(count_rows(ledger), ==, 3);
+	g_assert_cmpuint(count_rows(ledger), ==, 2);
 	ledger_close(ledger);
 	state_dir_free(dir);
 }
