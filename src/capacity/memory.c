@@ -520,12 +520,13 @@ void memory_host_resumed(Backend *mem, uint64_t serial)
 	}
 }
 
-static bool has_gone_holder(const Backend *mem)
+/* Besides SERIAL: it may be reported twice. */
+static bool has_gone_holder(const Backend *mem, uint64_t serial)
 {
 	for (guint i = 0; i < array_len(mem->holders); i++) {
 		const Holder *holder = &g_array_index(mem->holders, Holder, i);
 
-		if (holder->gone && !holder->wiped)
+		if (holder->gone && !holder->wiped && holder->serial != serial)
 			return true;
 	}
 	return false;
@@ -540,7 +541,7 @@ void memory_host_gone(Backend *mem, uint64_t serial)
 			continue;
 		/* Kept memory is meant to show what its former hosts wrote; elsewhere one of those
 		 * that left something stands for all, however many hosts come and go. */
-		if (holder->wiped || !mem->wipes || has_gone_holder(mem)) {
+		if (holder->wiped || !mem->wipes || has_gone_holder(mem, serial)) {
 			rows_delete_holder(mem->incarnation, serial, journal_changes(mem->cap));
 			g_array_remove_index_fast(mem->holders, i);
 		} else {

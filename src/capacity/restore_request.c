@@ -26,6 +26,17 @@ static bool restore_request(Restore *restore, const RowRequest *row, GHashTable 
 	return true;
 }
 
+/*
+ * The latest request first: an earlier one for the same bytes was over by then, though it may not
+ * have been on record as such yet.
+ */
+static int compare_ranges(gconstpointer a, gconstpointer b)
+{
+	const RowRequestRange *x = *(RowRequestRange *const *)a, *y = *(RowRequestRange *const *)b;
+
+	return (y->request > x->request) - (y->request < x->request);
+}
+
 /* What of the range is still accepted, and so still to be asked for. */
 static bool restore_range(Restore *restore, const RowRequestRange *row, GHashTable *made,
 			  GError **error)
@@ -48,10 +59,7 @@ static bool restore_range(Restore *restore, const RowRequestRange *row, GHashTab
 		if (extent->alloc != row->offer)
 			continue;
 		if (requests_live_at(dev, start, stop - start) != 0)
-			return restore_refuse(error,
-					      "range %u of release request " U64
-					      ": DPA 0x%" G_GINT64_MODIFIER "x is asked for twice",
-					      row->index, row->request, start);
+			continue;
 		request_restore_range(g_hash_table_lookup(made, &row->request), extent, start,
 				      stop - start);
 	}
@@ -62,6 +70,7 @@ bool restore_requests(Restore *restore, GError **error)
 {
 	GHashTable *made = restore->made;
 	g_autoptr(GPtrArray) rows = hash_table_values(restore->requests);
+	g_autoptr(GPtrArray) ranges = g_ptr_array_new();
 
 	g_ptr_array_sort(rows, compare_ids);
 	for (guint i = 0; i < rows->len; i++)
@@ -70,10 +79,13 @@ bool restore_requests(Restore *restore, GError **error)
 	for (guint i = 0; i < restore->rows->changes->len; i++) {
 		const RowChange *change = row_record_at(restore->rows, i);
 
-		if (change->kind == ROW_REQUEST_RANGE &&
-		    !restore_range(restore, &change->request_range, made, error))
-			return false;
+		if (change->kind == ROW_REQUEST_RANGE)
+			g_ptr_array_add(ranges, (gpointer)&change->request_range);
 	}
+	g_ptr_array_sort(ranges, compare_ranges);
+	for (guint i = 0; i < ranges->len; i++)
+		if (!restore_range(restore, ranges->pdata[i], made, error))
+			return false;
 	return true;
 }
 

@@ -167,6 +167,35 @@ static void test_request(void)
 	world_free(&world);
 }
 
+/* One that was over before it was on record, and the next for the same bytes: the next counts. */
+static void test_request_after_request(void)
+{
+	OfferExtent extent = { 0, BLOCK };
+	ReleaseRequest request = {
+		.region = NORMAL,
+		.extents = &extent,
+		.n_extents = 1,
+		.timeout_us = G_USEC_PER_SEC,
+	};
+	World world;
+	ReleaseInfo info;
+	uint64_t id;
+
+	world_init(&world, NULL);
+	fix_accept_blocks(world.fix, 0, NORMAL, 0, 0, 1);
+	world.fix->journal[ROW_REASON_REQUEST] = HOLD;
+	g_assert_true(capacity_release(world.fix->cap, world.fix->dev[0].dc, &request, NULL, NULL));
+	fix_advance(world.fix, G_USEC_PER_SEC);
+	id = ask_release(world.fix);
+	/* Both became durable, and nobody heard. */
+	for (guint i = 0; i < world.fix->journal_held->len; i++)
+		world_keep(&world, g_array_index(world.fix->journal_held, HeldRecord, i).record);
+	world_restart(&world);
+	g_assert_true(dc_device_release_info(world.fix->dev[0].dc, id, &info));
+	g_assert_cmpuint(info.len, ==, BLOCK);
+	world_free(&world);
+}
+
 /* ---- behind ---- */
 
 static void test_behind(void)
@@ -331,6 +360,34 @@ static void test_reclaimed_and_held_again(void)
 	world_free(&world);
 }
 
+/* The end of a host may be reported twice; what it left is still wiped for the next. */
+static void test_gone_twice(void)
+{
+	World world;
+	Backend *backend;
+	uint64_t host;
+	uint8_t byte = 7;
+
+	world_init(&world, NULL);
+	host = world.fix->dev[0].dc->host.serial;
+	backend = fix_backend(world.fix, "b", 1, BLOCK, NULL);
+	world.fix->dev[0].expose = REFUSE;
+	fix_offer_blocks(world.fix, 0, NORMAL, 1, 0, 1);
+	fix_respond(world.fix, 0, (DcRange[]){ block_range(NORMAL, 0, 1) }, 1);
+	g_assert_cmpint(mem_file_write(backend_peek_file(backend), 0, &byte, 1), ==, 0);
+	world.fix->dev[0].expose = ANSWER;
+	capacity_host_gone(world.fix->cap, host);
+	capacity_host_gone(world.fix->cap, host);
+	row_table_assert_is(&world.table, world.fix->cap);
+	fix_attach(world.fix, 0, NULL);
+	dc_device_list_was_read(world.fix->dev[0].dc);
+	g_assert_cmpint(fix_respond(world.fix, 0, (DcRange[]){ block_range(NORMAL, 0, 1) }, 1), ==,
+			CXL_RC_SUCCESS);
+	g_assert_cmpint(mem_file_read(backend_peek_file(backend), 0, &byte, 1), ==, 0);
+	g_assert_cmpuint(byte, ==, 0);
+	world_free(&world);
+}
+
 /* ---- when durable ---- */
 
 static void on_durable(void *opaque, bool ok)
@@ -433,6 +490,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/capacity/journal/decline-waits", test_decline_waits);
 	g_test_add_func("/unit/capacity/journal/decline-refused", test_decline_refused);
 	g_test_add_func("/unit/capacity/journal/request", test_request);
+	g_test_add_func("/unit/capacity/journal/request-after-request", test_request_after_request);
 	g_test_add_func("/unit/capacity/journal/behind", test_behind);
 	g_test_add_func("/unit/capacity/journal/replace-waits", test_replace_waits);
 	g_test_add_func("/unit/capacity/journal/epoch", test_epoch);
@@ -441,6 +499,7 @@ int main(int argc, char **argv)
 			test_release_refused_while_syncing);
 	g_test_add_func("/unit/capacity/journal/reclaimed-and-held-again",
 			test_reclaimed_and_held_again);
+	g_test_add_func("/unit/capacity/journal/gone-twice", test_gone_twice);
 	g_test_add_func("/unit/capacity/journal/when-durable", test_when_durable);
 	g_test_add_func("/unit/capacity/journal/end-in-any-state", test_end_in_any_state);
 	return g_test_run();

@@ -202,7 +202,6 @@ BREAKS(request_region, live_request(r)->request.region = 9)
 BREAKS(request_state, live_request(r)->request.state = 99)
 BREAKS(range_request, nth(r, ROW_REQUEST_RANGE, 0)->request_range.request = 999)
 BREAKS(range_wraps, nth(r, ROW_REQUEST_RANGE, 0)->request_range.len = UINT64_MAX)
-BREAKS(range_twice, twice(r, nth(r, ROW_REQUEST_RANGE, 0)))
 BREAKS(unknown_kind, nth(r, ROW_WIPE, 0)->kind = (RowKind)99)
 
 typedef struct BreakRow {
@@ -247,7 +246,7 @@ static const BreakRow breaks[] = {
 	{ bad_quarantine_overlap, "overlaps" }, { bad_quarantine_unneeded, "quarantined" },
 	{ bad_request_device, "release request" }, { bad_request_region, "release request" },
 	{ bad_request_state, "state 99" }, { bad_range_request, "request 999" },
-	{ bad_range_wraps, "release request" }, { bad_range_twice, "twice" }, { bad_unknown_kind, "kind 99" },
+	{ bad_range_wraps, "release request" }, { bad_unknown_kind, "kind 99" },
 };
 /* clang-format on */
 
