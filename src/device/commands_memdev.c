@@ -81,12 +81,12 @@ static int set_lsa(Cci *cci, MailboxCall *call)
 
 /* ---- 42h: health ---- */
 
-/* Software neither wears out nor has a temperature; nothing here was ever corrected or lost. */
+/* Software does not wear out and has no temperature; nothing was ever corrected or lost. */
 static int get_health_info(Cci *cci, MailboxCall *call)
 {
 	CxlHealthInfo out = {
 		.media_status = CXL_MEDIA_STATUS_NORMAL,
-		.life_used = CXL_LIFE_USED_UNKNOWN,
+		.life_used = 0,
 		.temperature = le16_put(CXL_TEMPERATURE_UNKNOWN),
 	};
 
