@@ -223,7 +223,7 @@ static void test_health(void)
 	g_autoptr(Fixture) f = fixture_new();
 
 	assert_rc(run(f, 0x4200, NULL, 0), CXL_RC_SUCCESS);
-	assert_out(f, 0, 0, 0, 0xff, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+	assert_out(f, 0, 0, 0, 0, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
 	assert_rc(run(f, 0x4203, NULL, 0), CXL_RC_SUCCESS);
 	assert_out(f, 0);
