@@ -3,13 +3,16 @@
 #include "bench/bench.h"
 #include "cli/demo.h"
 
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define SPEED_ROUNDS   15u
 #define SPEED_REPEATS  3u
-#define N_ACCEPTS      301u
+#define N_ACCEPTS      101u
+#define N_BATCHES      9u
+#define BATCH_PAUSE_US 1000000u
 #define N_COMMANDS     4001u
 #define N_BIG_COMMANDS 2001u
 #define PAGE_LEN       4096u
@@ -55,7 +58,22 @@ static void bench_speed(Demo *demo)
 		     0.98);
 }
 
-static void bench_accept(Demo *demo)
+static void run_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	/* With one CPU there is nothing to choose. */
+	(void)!sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void pin_pool(Pool *pool, void *user_data)
+{
+	run_on(1);
+}
+
+static double accept_batch(Demo *demo)
 {
 	double us[N_ACCEPTS];
 	GError *error = NULL;
@@ -66,7 +84,32 @@ static void bench_accept(Demo *demo)
 		us[i] = demo->first_byte_us;
 		must(demo_release(demo, 0, "release", &error), error);
 	}
-	bench_report("accept-us", median(us, N_ACCEPTS), "us", BENCH_AT_MOST, 100);
+	return median(us, N_ACCEPTS);
+}
+
+/*
+ * Host and pool each on a CPU of its own: left to the scheduler, which of several ways it finds to
+ * place three threads on two CPUs decides for a whole run. And in batches, some seconds apart, of
+ * which the quietest counts: a virtual machine's own neighbours slow all of them down for a while,
+ * by up to a factor of two, which is nothing this program could say something about.
+ */
+static void bench_accept(Demo *demo)
+{
+	double quietest = 0;
+	cpu_set_t before;
+
+	if (sched_getaffinity(0, sizeof(before), &before))
+		g_error("sched_getaffinity failed");
+	run_on(0);
+	pool_call(demo->pool, pin_pool, NULL);
+	for (unsigned i = 0; i < N_BATCHES; i++) {
+		double us = accept_batch(demo);
+
+		quietest = i > 0 ? MIN(quietest, us) : us;
+		g_usleep(BATCH_PAUSE_US);
+	}
+	(void)!sched_setaffinity(0, sizeof(before), &before);
+	bench_report("accept-us", quietest, "us", BENCH_AT_MOST, 100);
 }
 
 /* Whole calls as a driver makes them: payload, command, doorbell, completion, output. */
