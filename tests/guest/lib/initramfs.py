@@ -38,9 +38,21 @@ class Initramfs:
         """A program of the root and all libraries it needs, where it expects them."""
         found = next((p for d in ("usr/bin", "usr/sbin") if (p := self.root / d / name).exists()))
         self.add(str(found.relative_to(self.root)), found.read_bytes(), executable=True)
-        for library in libraries(self.root, found):
-            data = (self.root / library.lstrip("/")).read_bytes()
-            self.add(re.sub("^/lib", "/usr/lib", library), data, executable=True)
+        self._add_libraries(self.root, found)
+
+    def add_file(self, path, source):
+        """A file of this machine; a program gets those libraries that no program before needed."""
+        source = Path(source)
+        executable = os.access(source, os.X_OK)
+        self.add(path, source.read_bytes(), executable)
+        if executable:
+            self._add_libraries(Path("/"), source)
+
+    def _add_libraries(self, root, program):
+        for library in libraries(root, program):
+            path = re.sub("^/lib", "/usr/lib", library)
+            if path.lstrip("/") not in self.entries:
+                self.add(path, (root / library.lstrip("/")).read_bytes(), executable=True)
 
     def write(self, path):
         with open(path, "wb") as out:
@@ -73,7 +85,7 @@ def libraries(root, program):
     if out.returncode:
         raise RuntimeError(f"{program}: {out.stdout}{out.stderr}")
     names = re.findall(r"(?:=> )?(/\S+) \(0x", out.stdout)
-    prefix = str(root)
+    prefix = str(root).rstrip("/")
     return sorted({n.removeprefix(prefix) for n in names} | {LINKER})
 
 
