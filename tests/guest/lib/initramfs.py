@@ -40,13 +40,13 @@ class Initramfs:
         self.add(str(found.relative_to(self.root)), found.read_bytes(), executable=True)
         self._add_libraries(self.root, found)
 
-    def add_file(self, path, source):
+    def add_file(self, path, source, libraries_of="/"):
         """A file of this machine; a program gets those libraries that no program before needed."""
         source = Path(source)
         executable = os.access(source, os.X_OK)
         self.add(path, source.read_bytes(), executable)
         if executable:
-            self._add_libraries(Path("/"), source)
+            self._add_libraries(Path(libraries_of), source)
 
     def _add_libraries(self, root, program):
         for library in libraries(root, program):
