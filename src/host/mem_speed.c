@@ -2,6 +2,7 @@
 /* How fast memory is: two ranges measured turn by turn, so that noise meets both alike. */
 #include "host/mem_speed.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -17,7 +18,7 @@ typedef struct Line {
 	uint64_t next;
 	uint64_t unused[7];
 } Line;
-G_STATIC_ASSERT(sizeof(Line) == LINE_LEN);
+static_assert(sizeof(Line) == LINE_LEN, "a cache line");
 
 static uint64_t now_ns(void)
 {
@@ -122,8 +123,8 @@ void mem_speed_compare(void *extent, void *ordinary, uint64_t len, unsigned roun
 	uint64_t n_lines = len / LINE_LEN, at_extent = 0, at_ordinary = 0;
 	Series write, read, latency;
 
-	g_assert(len >= MEM_SPEED_MIN_LEN && len % 4096 == 0);
-	g_assert(rounds >= 3 && rounds <= MAX_ROUNDS);
+	assert(len >= MEM_SPEED_MIN_LEN && len % 4096 == 0);
+	assert(rounds >= 3 && rounds <= MAX_ROUNDS);
 
 	for (unsigned i = 0; i < rounds; i++) {
 		MEASURE(write, i, write_gbps(extent, len, (unsigned char)i),

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How fast memory is: two ranges measured turn by turn, so that noise meets both alike. */
+/* How fast memory is: two ranges measured turn by turn, so that noise meets both. libc only. */
 #ifndef HOST_MEM_SPEED_H
 #define HOST_MEM_SPEED_H
 
-#include <glib.h>
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MEM_SPEED_MIN_LEN (UINT64_C(256) << 20) /* far beyond any cache */
