@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # A function level reset keeps committed decoders, and the device works on.
-until_true 60 test -e /sys/bus/cxl/devices/endpoint2/driver
+same "memory device" "$(memdev_at 0d:00.0)" mem0
 device=/sys/bus/pci/devices/0000:0d:00.0
 same "reset methods" "$(cut -d' ' -f1 $device/reset_method)" flr
 echo flr >$device/reset_method
 
-cxl create-region -m -t ram -d decoder0.0 -w 1 -s 256M mem0 >/tmp/region 2>&1 ||
-	fail "create-region: $(cat /tmp/region)"
-region=$(json /tmp/region region)
+create_region -m -t ram -d decoder0.0 -w 1 -s 256M mem0
 tell committed
 hear reset
 n=0

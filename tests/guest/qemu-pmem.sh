@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Persistent capacity: labels are kept by the device, and regions of it come and go.
-until_true 60 test -e /sys/bus/cxl/devices/endpoint2/driver
+same "memory device" "$(memdev_at 0d:00.0)" mem0
 cxl list -M -I >/tmp/list 2>&1 || fail "cxl list: $(cat /tmp/list)"
 same "pmem size" "$(json /tmp/list pmem_size)" $((512 << 20))
 
@@ -22,14 +22,11 @@ head -c 131072 /dev/zero | cmp - /tmp/read || fail "labels are not zero"
 test -z "$bound" || echo nvdimm-bridge0 >$bridge/bind || fail "the bridge does not come back"
 cxl enable-memdev mem0 >/tmp/out 2>&1 || fail "enable-memdev: $(cat /tmp/out)"
 
-until_true 60 test -e /sys/bus/cxl/devices/endpoint2/driver
+same "memory device again" "$(memdev_at 0d:00.0)" mem0
 n=0
-while [ $n -lt 10 ]; do
-	cxl create-region -m -t pmem -d decoder0.0 -w 1 -s 256M mem0 >/tmp/region 2>&1 ||
-		fail "create-region, round $n: $(cat /tmp/region)"
-	region=$(json /tmp/region region)
-	same "state of $region" "$(cat "/sys/bus/cxl/devices/$region/commit")" 1
-	cxl destroy-region -f "$region" >/tmp/undo 2>&1 || fail "destroy-region: $(cat /tmp/undo)"
+while [ $n -lt 50 ]; do
+	create_region -m -t pmem -d decoder0.0 -w 1 -s 256M mem0
+	destroy_region
 	n=$((n + 1))
 done
 no_warnings
