@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* guest-peek: what can be done with memory. */
+#include "host/mem_speed.h"
+#include "peek.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define SMALL_PAGE 4096
+#define MAX_VALUES 64
+#define MAX_LEN    (UINT64_C(1) << 40)
+
+/*
+ * Loads and stores of eight bytes, nothing wider: where nothing is mapped each is an exit to the
+ * machine, and KVM cannot emulate all vector instructions.
+ */
+static volatile uint64_t *words(const Source *source)
+{
+	return (volatile uint64_t *)(void *)source->memory;
+}
+
+static uint64_t pattern(uint64_t seed, uint64_t i)
+{
+	uint64_t word = seed * UINT64_C(0x9e3779b97f4a7c15) + i;
+
+	word = (word ^ word >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	word = (word ^ word >> 27) * UINT64_C(0x94d049bb133111eb);
+	return word ^ word >> 31;
+}
+
+static int fill(const Source *source, const uint64_t *args)
+{
+	for (uint64_t i = 0; i < source->len / 8; i++)
+		words(source)[i] = pattern(args[0], i);
+	return 0;
+}
+
+static int unequal(const Source *source, uint64_t i, uint64_t want)
+{
+	printf("{\"source\": \"%s\", \"offset\": %" PRIu64 ", \"value\": \"%016" PRIx64
+	       "\", \"want\": \"%016" PRIx64 "\"}\n",
+	       source->name, i * 8, words(source)[i], want);
+	return 1;
+}
+
+static int check(const Source *source, const uint64_t *args)
+{
+	for (uint64_t i = 0; i < source->len / 8; i++) {
+		if (words(source)[i] != pattern(args[0], i))
+			return unequal(source, i, pattern(args[0], i));
+	}
+	return 0;
+}
+
+static int same(const Source *source, const uint64_t *args)
+{
+	uint64_t want = (args[0] & 0xff) * UINT64_C(0x0101010101010101);
+
+	for (uint64_t i = 0; i < source->len / 8; i++) {
+		if (words(source)[i] != want)
+			return unequal(source, i, want);
+	}
+	return 0;
+}
+
+/* Distinct values seen, and how often; what does not fit is counted together. */
+typedef struct Seen {
+	uint64_t values[MAX_VALUES], counts[MAX_VALUES];
+	unsigned n;
+	uint64_t others;
+} Seen;
+
+static void note(Seen *seen, uint64_t value)
+{
+	unsigned i = 0;
+
+	while (i < seen->n && seen->values[i] != value)
+		i++;
+	if (i == MAX_VALUES) {
+		seen->others++;
+		return;
+	}
+	if (i == seen->n) {
+		seen->values[seen->n++] = value;
+		seen->counts[i] = 0;
+	}
+	seen->counts[i]++;
+}
+
+/* A word of each page, round and round, as fast as it goes; until stdin ends. */
+static int watch(const Source *source, const uint64_t *args)
+{
+	Seen seen = { .n = 0 };
+	char byte;
+
+	(void)args;
+	fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
+	puts("{\"watching\": true}");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) != 0) {
+		for (uint64_t at = 0; at < source->len; at += SMALL_PAGE)
+			note(&seen, words(source)[at / 8]);
+	}
+	printf("{\"watched\": [");
+	for (unsigned i = 0; i < seen.n; i++)
+		printf("%s[\"%016" PRIx64 "\", %" PRIu64 "]", i ? ", " : "", seen.values[i],
+		       seen.counts[i]);
+	printf("], \"others\": %" PRIu64 "}\n", seen.others);
+	return 0;
+}
+
+static void print_speed(const char *name, const MemSpeed *speed, uint64_t page_len)
+{
+	printf("\"%s\": {\"write_gbps\": %.4f, \"read_gbps\": %.4f, \"latency_ns\": %.1f, "
+	       "\"page\": %" PRIu64 "}, ",
+	       name, speed->write_gbps, speed->read_gbps, speed->latency_ns, page_len);
+}
+
+static int speed(const Source *source, const uint64_t *args)
+{
+	Source ordinary;
+	MemSpeedResult result;
+
+	if (source->len < MEM_SPEED_MIN_LEN || source->len > MAX_LEN)
+		die("speed needs at least %" PRIu64 " bytes", MEM_SPEED_MIN_LEN);
+	if (args[0] < 3 || args[0] > 101 || args[0] % 2 == 0)
+		die("speed needs an odd number of rounds, 3 to 101");
+	ordinary = source_ordinary(source->len, source->page_len);
+	for (uint64_t at = 0; at < source->len; at += SMALL_PAGE)
+		source->memory[at] = 1;
+	mem_speed_compare(source->memory, ordinary.memory, source->len, (unsigned)args[0], &result);
+	printf("{\"source\": \"%s\", \"len\": %" PRIu64 ", \"rounds\": %u, ", source->name,
+	       source->len, result.rounds);
+	print_speed("memory", &result.extent, source->page_len);
+	print_speed("ordinary", &result.ordinary, ordinary.page_len);
+	printf("\"comparable\": %s, \"ratio\": {\"read\": %.4f, \"write\": %.4f, "
+	       "\"latency\": %.4f}}\n",
+	       source->page_len == ordinary.page_len ? "true" : "false", result.read_ratio,
+	       result.write_ratio, result.latency_ratio);
+	return 0;
+}
+
+const Command commands[] = {
+	{ "fill", 1, fill },   { "check", 1, check }, { "same", 1, same },
+	{ "watch", 0, watch }, { "speed", 1, speed },
+};
+const size_t n_commands = sizeof(commands) / sizeof(commands[0]);
