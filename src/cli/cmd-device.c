@@ -5,15 +5,19 @@
 #include "cli/columns.h"
 #include "cli/request.h"
 
-#define REGIONS_MAX 8
+#define REGIONS_MAX    8
+#define LATENCY_NS_MAX 65534
 
 static ExitCode run_add(const CliArgs *args)
 {
 	static const CliMember members[] = {
-		{ "NAME", "id" },        { "dc", "dc-regions" }, { "ram", NULL },
-		{ "pmem", NULL },        { "lsa", NULL },        { "serial", NULL },
-		{ "max-extents", NULL }, { "max-chain", NULL },  { "dc-log-depth", NULL },
-		{ "hold", NULL },        { NULL, NULL },
+		{ "NAME", "id" },          { "dc", "dc-regions" },
+		{ "ram", NULL },           { "pmem", NULL },
+		{ "lsa", NULL },           { "serial", NULL },
+		{ "max-extents", NULL },   { "max-chain", NULL },
+		{ "dc-log-depth", NULL },  { "read-latency", NULL },
+		{ "write-latency", NULL }, { "bandwidth", NULL },
+		{ "hold", NULL },          { NULL, NULL },
 	};
 	CliClient client;
 	g_autoptr(JsonNode) added = NULL;
@@ -127,6 +131,24 @@ static const CliParam add_options[] = {
 	  .min = 1,
 	  .max = UINT32_MAX,
 	  .help = "records its dynamic capacity event log holds; 4096 by default" },
+	{ .name = "read-latency",
+	  .type = CLI_UINT,
+	  .meta = "NS",
+	  .min = 1,
+	  .max = LATENCY_NS_MAX,
+	  .help = "nanoseconds that its table of performance (CDAT) says; 150 by default" },
+	{ .name = "write-latency",
+	  .type = CLI_UINT,
+	  .meta = "NS",
+	  .min = 1,
+	  .max = LATENCY_NS_MAX,
+	  .help = "the same for writing" },
+	{ .name = "bandwidth",
+	  .type = CLI_UINT,
+	  .meta = "MBPS",
+	  .min = 1,
+	  .max = UINT32_MAX,
+	  .help = "MB/s that the same table says; 16000 by default" },
 	{ .name = "hold",
 	  .type = CLI_ENUM,
 	  .values = hold_words,

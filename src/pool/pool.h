@@ -110,8 +110,11 @@ typedef struct PoolDeviceConfig {
 	uint32_t dc_log_depth; /* 0 = 4096 */
 	uint32_t max_extents;  /* 0 = 65536 */
 	uint32_t max_chain;    /* 0 = 100 */
-	bool hold_off;         /* offers are delivered without waiting for a kernel to be ready */
-	const char *settings;  /* the daemon's, kept with the device's row; NULL = none */
+	/* What its CDAT says of its memory; 0 = 150 ns, 150 ns, 16000 MB/s */
+	uint16_t read_latency_ns, write_latency_ns; /* at most 65534 */
+	uint32_t bandwidth_mbps;
+	bool hold_off;        /* offers are delivered without waiting for a kernel to be ready */
+	const char *settings; /* the daemon's, kept with the device's row; NULL = none */
 	/* What its present host goes on with after a restart is kept in this file. It belongs into
 	 * the runtime directory: on a file system in memory. NULL = a restart ends the session. */
 	const char *session_path;

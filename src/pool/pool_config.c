@@ -204,6 +204,21 @@ static bool key_device_log_depth(Target *target, const char *text, GError **erro
 	return read_count(text, 65535, &target->device->dc_log_depth, error);
 }
 
+static bool key_device_read_latency(Target *target, const char *text, GError **error)
+{
+	return read_count(text, LATENCY_NS_MAX, &target->device->read_latency_ns, error);
+}
+
+static bool key_device_write_latency(Target *target, const char *text, GError **error)
+{
+	return read_count(text, LATENCY_NS_MAX, &target->device->write_latency_ns, error);
+}
+
+static bool key_device_bandwidth(Target *target, const char *text, GError **error)
+{
+	return read_count(text, UINT32_MAX, &target->device->bandwidth_mbps, error);
+}
+
 static bool key_device_hold(Target *target, const char *text, GError **error)
 {
 	if (strcmp(text, "auto") != 0 && strcmp(text, "off") != 0)
@@ -239,6 +254,9 @@ static const KeyRow rows[] = {
 	{ { "device", "max-extents" }, key_device_max_extents },
 	{ { "device", "max-chain" }, key_device_max_chain },
 	{ { "device", "log-depth" }, key_device_log_depth },
+	{ { "device", "read-latency" }, key_device_read_latency },
+	{ { "device", "write-latency" }, key_device_write_latency },
+	{ { "device", "bandwidth" }, key_device_bandwidth },
 	{ { "device", "hold" }, key_device_hold },
 };
 /* clang-format on */

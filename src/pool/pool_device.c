@@ -268,6 +268,9 @@ static bool add_endpoint(PoolDevice *device, const PoolDeviceConfig *config, GEr
 		.pmem_len = config->pmem_len,
 		.lsa = device->lsa,
 		.log_depth[CXL_LOG_DC] = config->dc_log_depth,
+		.read_latency_ns = config->read_latency_ns,
+		.write_latency_ns = config->write_latency_ns,
+		.bandwidth_mbps = config->bandwidth_mbps,
 	};
 
 	device->endpoint = device_new(&endpoint, device->dc, &endpoint_ops, device, error);

@@ -380,6 +380,9 @@ static void make_device_config(PoolDaemon *daemon, const DeviceSpec *spec, PoolD
 		.dc_log_depth = spec->dc_log_depth,
 		.max_extents = spec->max_extents,
 		.max_chain = spec->max_chain,
+		.read_latency_ns = (uint16_t)spec->read_latency_ns,
+		.write_latency_ns = (uint16_t)spec->write_latency_ns,
+		.bandwidth_mbps = spec->bandwidth_mbps,
 		.hold_off = spec->hold_off,
 	};
 }

@@ -130,7 +130,8 @@ bool device_spec_equal(const DeviceSpec *a, const DeviceSpec *b)
 	    a->ram_len != b->ram_len || a->pmem_len != b->pmem_len || a->lsa_len != b->lsa_len ||
 	    a->n_regions != b->n_regions || a->max_extents != b->max_extents ||
 	    a->max_chain != b->max_chain || a->dc_log_depth != b->dc_log_depth ||
-	    a->hold_off != b->hold_off)
+	    a->hold_off != b->hold_off || a->read_latency_ns != b->read_latency_ns ||
+	    a->write_latency_ns != b->write_latency_ns || a->bandwidth_mbps != b->bandwidth_mbps)
 		return false;
 	for (unsigned i = 0; i < a->n_regions; i++)
 		if (!region_equal(&a->regions[i], &b->regions[i]))
@@ -182,6 +183,12 @@ char *device_spec_format(const DeviceSpec *spec)
 		g_string_append_printf(text, "max-chain=%u\n", spec->max_chain);
 	if (spec->dc_log_depth)
 		g_string_append_printf(text, "log-depth=%u\n", spec->dc_log_depth);
+	if (spec->read_latency_ns)
+		g_string_append_printf(text, "read-latency=%u\n", spec->read_latency_ns);
+	if (spec->write_latency_ns)
+		g_string_append_printf(text, "write-latency=%u\n", spec->write_latency_ns);
+	if (spec->bandwidth_mbps)
+		g_string_append_printf(text, "bandwidth=%u\n", spec->bandwidth_mbps);
 	g_string_append(text, "dc-regions=");
 	for (unsigned i = 0; i < spec->n_regions; i++) {
 		const DcRegionConfig *region = &spec->regions[i];

@@ -25,12 +25,15 @@ typedef struct DeviceSpec {
 	DcRegionConfig regions[DC_MAX_REGIONS];
 	unsigned n_regions;
 	uint32_t max_extents, max_chain, dc_log_depth; /* 0 = default */
+	uint32_t read_latency_ns, write_latency_ns;    /* for CDAT; 0 = default */
+	uint32_t bandwidth_mbps;
 	bool hold_off;
 	SpecOrigin origin;
 } DeviceSpec;
 
 #define DEVICE_NAME_MAX 64
 #define SPEC_LEN_MAX    ((uint64_t)INT64_MAX) /* what JSON and the ledger can hold */
+#define LATENCY_NS_MAX  65534                 /* what CDAT can say */
 
 BackendSpec *backend_spec_copy(const BackendConfig *config, SpecOrigin origin);
 void backend_spec_free(BackendSpec *spec);

@@ -269,16 +269,19 @@ static const QmpArg region_members[] = {
 static const char *const hold_names[] = { "auto", "off", NULL };
 
 static const QmpArg device_add_args[] = {
-	{ "id",           QMP_STRING,  .optional = false },
-	{ "dc-regions",   QMP_OBJECTS, .optional = true, .members = region_members },
-	{ "ram",          QMP_U64,     .optional = true },
-	{ "pmem",         QMP_U64,     .optional = true },
-	{ "lsa",          QMP_U64,     .optional = true },
-	{ "serial",       QMP_U64,     .optional = true },
-	{ "max-extents",  QMP_U32,     .optional = true },
-	{ "max-chain",    QMP_U32,     .optional = true },
-	{ "dc-log-depth", QMP_U32,     .optional = true },
-	{ "hold",         QMP_ENUM,    .optional = true, .values = hold_names },
+	{ "id",            QMP_STRING,  .optional = false },
+	{ "dc-regions",    QMP_OBJECTS, .optional = true, .members = region_members },
+	{ "ram",           QMP_U64,     .optional = true },
+	{ "pmem",          QMP_U64,     .optional = true },
+	{ "lsa",           QMP_U64,     .optional = true },
+	{ "serial",        QMP_U64,     .optional = true },
+	{ "max-extents",   QMP_U32,     .optional = true },
+	{ "max-chain",     QMP_U32,     .optional = true },
+	{ "dc-log-depth",  QMP_U32,     .optional = true },
+	{ "read-latency",  QMP_U32,     .optional = true },
+	{ "write-latency", QMP_U32,     .optional = true },
+	{ "bandwidth",     QMP_U32,     .optional = true },
+	{ "hold",          QMP_ENUM,    .optional = true, .values = hold_names },
 	{ NULL, 0, 0, NULL, NULL },
 };
 
@@ -357,6 +360,9 @@ static bool read_device(JsonObject *args, DeviceSpec *spec, GError **error)
 	       read_count(args, "max-extents", 65536, &spec->max_extents, error) &&
 	       read_count(args, "max-chain", 65535, &spec->max_chain, error) &&
 	       read_count(args, "dc-log-depth", 65535, &spec->dc_log_depth, error) &&
+	       read_count(args, "read-latency", LATENCY_NS_MAX, &spec->read_latency_ns, error) &&
+	       read_count(args, "write-latency", LATENCY_NS_MAX, &spec->write_latency_ns, error) &&
+	       read_count(args, "bandwidth", UINT32_MAX, &spec->bandwidth_mbps, error) &&
 	       device_spec_check(spec, error);
 }
 

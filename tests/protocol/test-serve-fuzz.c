@@ -65,7 +65,8 @@ static const char *const commands[] = {
 	"object-del id=backend",
 	"device-add id=other dc-regions=region* ram?=dimm serial?=size hold?=hold",
 	"device-add id=other dc-regions?=region* max-extents?=count max-chain?=count "
-	"dc-log-depth?=count lsa?=count",
+	"dc-log-depth?=count lsa?=count read-latency?=count write-latency?=count "
+	"bandwidth?=count",
 	"device-del id=other force?=bool",
 	"x-device-reset id=other forget?=bool",
 	"cxl-add-dynamic-capacity path=device host-id=zero selection-policy=policy region=zero "

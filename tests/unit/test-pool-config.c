@@ -51,6 +51,8 @@ static void test_every_key(void)
 				   "max-extents = 17\n"
 				   "max-chain = 18\n"
 				   "log-depth = 19\n"
+				   "read-latency = 200\nwrite-latency = 65534\n"
+				   "bandwidth = 64000\n"
 				   "hold = off\n";
 	g_autoptr(GError) error = NULL;
 	g_autoptr(PoolFile) file = load(text, &error);
@@ -88,6 +90,9 @@ static void test_every_key(void)
 	g_assert_cmpuint(d0->max_extents, ==, 17);
 	g_assert_cmpuint(d0->max_chain, ==, 18);
 	g_assert_cmpuint(d0->dc_log_depth, ==, 19);
+	g_assert_cmpuint(d0->read_latency_ns, ==, 200);
+	g_assert_cmpuint(d0->write_latency_ns, ==, 65534);
+	g_assert_cmpuint(d0->bandwidth_mbps, ==, 64000);
 	g_assert_true(d0->hold_off);
 }
 
@@ -97,6 +102,7 @@ static void test_settings(void)
 	static const char *const texts[] = {
 		"[device d]\nram = 256M\n",
 		"[device d]\ndc-regions = 256M\nserial = 5\n",
+		"[device d]\nram = 256M\nread-latency = 1\nwrite-latency = 2\nbandwidth = 3\n",
 		"[device d]\npmem = 256M\nlsa = 4K\nmax-extents = 1\nmax-chain = 2\nlog-depth = "
 		"3\nhold = off\ndc-regions = 512M,block=1G;256M,sharable,read-only,sanitize,"
 		"non-volatile\n",
