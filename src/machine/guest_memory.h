@@ -12,7 +12,8 @@
  *
  * Threads. Regions come and go from memory link threads and from vCPUs that write host bridge
  * decoders. Listener calls are one at a time over all regions, with a lock held that
- * guest_memory_find() does not take: a listener may call that, nothing else here.
+ * guest_memory_find() and guest_memory_foreach() do not take: a listener may call these, nothing
+ * else here. While add() runs the region is one of those there are, while remove() runs it is not.
  */
 
 #include "machine/vm.h"
@@ -54,6 +55,18 @@ GuestMemory *guest_memory_new(KvmVm *vm, bool with_dma);
 void guest_memory_free(GuestMemory *memory);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestMemory, guest_memory_free)
 
+/*
+ * How to keep vCPUs from running guest code for a moment: when pause() returns none does, until
+ * resume(). From any thread, also a vCPU's own; a vCPU in the middle of an access counts as not
+ * running, and stays so. Set before vCPUs run; without, a cut is seen as a short hole.
+ */
+typedef struct GuestPauser {
+	void (*pause)(void *opaque);
+	void (*resume)(void *opaque);
+} GuestPauser;
+
+void guest_memory_set_pauser(GuestMemory *memory, const GuestPauser *pauser, void *opaque);
+
 /* RAM, for the machine's life: before vCPUs run. 0 or -errno. */
 int guest_memory_add_ram(GuestMemory *memory, const GuestRegion *region);
 /* What may be taken back. 0 or -errno: -EEXIST overlap, -ENOSPC no slot, or a listener's. */
@@ -80,7 +93,7 @@ void guest_memory_unlisten(GuestMemory *memory, GuestListener *listener);
 /* The region that holds all of [GPA, GPA + LEN). Its hva and fd live until its removal. */
 bool guest_memory_find(GuestMemory *memory, uint64_t gpa, uint64_t len, GuestRegion *ret);
 
-/* All of one kind in order of GPA; for back ends that take the whole table at once. */
+/* All that listeners are told, in order of GPA; for back ends that take the whole table at once. */
 typedef void (*GuestRegionFunc)(void *opaque, const GuestRegion *region);
 void guest_memory_foreach(GuestMemory *memory, GuestRegionFunc func, void *opaque);
 

@@ -12,14 +12,13 @@
 
 #include "cxl/pci.h"
 #include "machine/bus.h"
+#include "machine/pci_bars.h"
 #include "machine/vm.h"
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef struct PciDevice PciDevice;
-
-#define PCI_BAR_NOWHERE UINT64_MAX /* an address: not on the bus */
 
 typedef struct PciDeviceIds {
 	uint16_t vendor_id, device_id, subsys_vendor_id, subsys_id;
@@ -34,7 +33,7 @@ typedef struct PciDeviceOps {
 	void (*bar_write)(void *opaque, unsigned bar, uint64_t offset, const void *buf,
 			  uint32_t len);
 	/* The guest moved it, to PCI_BAR_NOWHERE when it is off the bus. One call at a time for
-	 * a device. May be NULL. For ioeventfds. */
+	 * a device; pci_device_bar_gpa() may be called from there. May be NULL. For ioeventfds. */
 	void (*bar_moved)(void *opaque, unsigned bar, uint64_t gpa);
 	/* The machine is reset: configuration space is as new. May be NULL. */
 	void (*reset)(void *opaque);
@@ -72,7 +71,8 @@ bool pci_device_add_msix(PciDevice *dev, unsigned n_vectors, unsigned bar, uint3
 
 /*
  * Writing 1 to it raises the vector; may be given to a back end. Borrowed, the same for the
- * device's life. What is raised while masked or off comes when it is on; -EBADF: no such vector.
+ * device's life. What is raised while masked comes when it is unmasked; what is raised while MSI-X
+ * is off is lost. -EBADF: no such vector.
  */
 int pci_device_vector_fd(PciDevice *dev, unsigned vector);
 void pci_device_raise(PciDevice *dev, unsigned vector);
@@ -85,9 +85,9 @@ uint64_t pci_device_bar_gpa(PciDevice *dev, unsigned bar);
 /* Any offset and length within 4 KiB. */
 void pci_device_config_read(PciDevice *dev, uint32_t offset, void *buf, uint32_t len);
 void pci_device_config_write(PciDevice *dev, uint32_t offset, const void *buf, uint32_t len);
-/* Where BARs may be: outside they are not decoded. Two windows, either may be of length 0. */
-void pci_device_set_windows(PciDevice *dev, uint64_t mem32, uint64_t mem32_len, uint64_t mem64,
-			    uint64_t mem64_len);
+/* Where BARs may be: outside they are not decoded. */
+void pci_device_set_windows(PciDevice *dev, const PciWindows *windows);
+/* As the machine's reset does it. */
 void pci_device_reset(PciDevice *dev);
 
 #endif
