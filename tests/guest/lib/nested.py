@@ -5,14 +5,20 @@ from pathlib import Path
 
 from initramfs import Initramfs, modules_in_order
 from machine import HERE, Guest, Machine
+from pool import Failure
 
-PROGRAMS = ("busybox", "cxl", "daxctl", "passt", "memtester", "mkfs.ext4")
+PROGRAMS = ("busybox", "cxl", "daxctl", "jq", "passt", "memtester", "mkfs.ext4")
 FILES = ("usr/libexec/virtiofsd",)  # programs that are not in PATH
 MODULES = ("ccp", "kvm_amd")
 HOST = "outer"  # the kernel of the emulated host, as tests/guest/rig names it
 # One thread for all CPUs: with more, kernel code patching of the emulated host goes wrong at times.
 MACHINE = Machine(bridges=(), windows=(), cpus=2, memory="3G", cpu="max",
                   kernel_options="quiet mitigations=off")
+
+TOOLS = ("cxl", "daxctl", "lspci", "memtester", "numactl", "mkfs.ext4")  # for the machine's guest
+TOOLS_MODULES = ("cxl_acpi", "cxl_pmem", "cxl_mem", "cxl_pci", "dax_cxl", "device_dax", "kmem",
+                 "nd_pmem", "ext4", "virtio_net")
+TRIES = 2
 
 
 class Printed(list):
@@ -28,7 +34,7 @@ class NestedHost(Guest):
 
     def __init__(self, rig, directory, softdcd, verbose=False, machine=MACHINE):
         super().__init__(rig, directory, HOST, machine)
-        self.softdcd = Path(softdcd)
+        self.build = Path(softdcd).parent
         if verbose:
             self.output = Printed()
 
@@ -40,7 +46,9 @@ class NestedHost(Guest):
             image.add_program(name)
         for name in FILES:
             image.add_file(name, root / name, libraries_of=root)
-        self._add_softdcd(image, root)
+        for name in ("softdcd", "softdcd-keeper", "agent/softdcd-agent"):
+            if (self.build / name).exists():
+                image.add_file(f"usr/bin/{Path(name).name}", self.build / name, libraries_of=root)
         for name in kernels:
             add_kernel(image, self.rig / "kernel" / name)
         for path, source in (files or {}).items():
@@ -48,20 +56,10 @@ class NestedHost(Guest):
         image.add("init", (HERE / "init").read_bytes(), executable=True)
         functions = [(HERE / name).read_bytes() for name in ("functions", "nested-functions")]
         image.add("lib/guest/functions", b"\n".join(functions))
+        image.add("lib/guest/host-functions", (HERE / "host-functions").read_bytes())
         image.add("lib/guest/test", script.encode())
-        names = []
-        for path in modules_in_order(self.kernel, MODULES):
-            names.append(f"/lib/guest/{path.name}\n")
-            image.add(names[-1].strip(), path.read_bytes())
-        image.add("lib/guest/modules", "".join(names).encode())
+        add_modules(image, self.kernel, MODULES)
         image.write(self.directory / "initramfs")
-
-    def _add_softdcd(self, image, root):
-        """softdcd and what was built with it, with libraries of the rig's Debian."""
-        for path in (self.softdcd, self.softdcd.with_name("softdcd-keeper"),
-                     self.softdcd.parent / "agent/softdcd-agent"):
-            if path.exists():
-                image.add_file(f"usr/bin/{path.name}", path, libraries_of=root)
 
     def crashed_by_emulation(self):
         """Whether the emulated host met a known fault of QEMU's, so that another try is fair."""
@@ -76,3 +74,62 @@ def add_kernel(image, kernel):
     for path in modules.rglob("*"):
         if path.is_file():
             image.add(f"lib/modules/{modules.name}/{path.relative_to(modules)}", path.read_bytes())
+
+
+def add_modules(image, kernel, wanted):
+    """Modules that the first script loads, in the order in which it is to do that."""
+    names = []
+    for path in modules_in_order(kernel, wanted):
+        names.append(f"/lib/guest/{path.name}\n")
+        image.add(names[-1].strip(), path.read_bytes())
+    image.add("lib/guest/modules", "".join(names).encode())
+
+
+def write_tools(path, rig, kernel, build, script):
+    """What the machine's guests need besides softdcd's own initramfs; SCRIPT is theirs to run."""
+    image = Initramfs(rig / "root")
+    for name in TOOLS:
+        image.add_program(name)
+    for name in ("agent/softdcd-agent", "tests/guest/peek/guest-peek"):
+        if (build / name).exists():
+            image.add_file(f"usr/bin/{Path(name).name}", build / name)
+    image.add("usr/bin/guest-test", (HERE / "guest-test").read_bytes(), executable=True)
+    image.add("lib/guest/functions", (HERE / "functions").read_bytes())
+    image.add("lib/guest/test", script.encode())
+    add_modules(image, rig / "kernel" / kernel, TOOLS_MODULES)
+    image.write(path)
+
+
+PRELUDE = """
+. /lib/guest/host-functions
+export KERNEL=$(ls /boot/vmlinuz-*) TOOLS=/lib/guest/tools WORK=/tmp/work
+mkdir -p $WORK
+"""
+
+
+def run_test(tests, name, kernel, rig, directory, args):
+    """Run tests/NAME.sh on the host, tests/NAME.guest in its machines; what went wrong, or ''."""
+    guest_script = tests / f"{name}.guest"
+    tools = Path(directory) / "tools"
+    write_tools(tools, Path(rig), kernel, Path(args.softdcd).parent,
+                guest_script.read_text() if guest_script.exists() else "")
+    for _ in range(TRIES):
+        host = NestedHost(rig, directory, args.softdcd, args.verbose)
+        host.write_initramfs(PRELUDE + (tests / f"{name}.sh").read_text(), (kernel,),
+                             files={"lib/guest/tools": tools})
+        trouble = run_on(host)
+        if not host.crashed_by_emulation():
+            break
+    return trouble
+
+
+def run_on(host):
+    try:
+        host.start({})
+        host.hear("booted")
+        code = host.finish()
+        return f"exit code {code}\n{host.log()}" if code else ""
+    except Failure as failure:
+        return f"{failure}\n{host.log()}"
+    finally:
+        host.kill()
