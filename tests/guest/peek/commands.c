@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SMALL_PAGE 4096
@@ -142,8 +143,57 @@ static int speed(const Source *source, const uint64_t *args)
 	return 0;
 }
 
+/* Mean time of one load or store of eight bytes at random places, in ns. */
+static double mean_access_ns(const Source *source, uint64_t n, bool is_write)
+{
+	uint64_t n_words = source->len / 8;
+	struct timespec start, end;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (uint64_t i = 0; i < n; i++) {
+		volatile uint64_t *word = &words(source)[pattern(1, i) % n_words];
+
+		if (is_write)
+			*word = i;
+		else
+			(void)*word;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	return ((double)(end.tv_sec - start.tv_sec) * 1e9 + (double)(end.tv_nsec - start.tv_nsec)) /
+	       (double)n;
+}
+
+/* For memory whose every access is carried out by somebody else: too slow for speed(). */
+static int trickle(const Source *source, const uint64_t *args)
+{
+	Source ordinary = source_ordinary(source->len, source->page_len);
+	double times[2][2]; /* [whose][is_write] */
+
+	if (args[0] == 0)
+		die("trickle needs at least one access");
+	for (int is_write = 0; is_write < 2; is_write++) {
+		times[0][is_write] = mean_access_ns(source, args[0], is_write);
+		times[1][is_write] = mean_access_ns(&ordinary, args[0], is_write);
+	}
+	printf("{\"source\": \"%s\", \"len\": %" PRIu64 ", \"accesses\": %" PRIu64
+	       ", \"memory\": {\"load_ns\": %.1f, \"store_ns\": %.1f}, "
+	       "\"ordinary\": {\"load_ns\": %.1f, \"store_ns\": %.1f}, "
+	       "\"ratio\": {\"load\": %.6f, \"store\": %.6f}}\n",
+	       source->name, source->len, args[0], times[0][0], times[0][1], times[1][0],
+	       times[1][1], times[1][0] / times[0][0], times[1][1] / times[0][1]);
+	return 0;
+}
+
+/* Both in one process: memory of a node is gone with it. */
+static int try_out(const Source *source, const uint64_t *args)
+{
+	fill(source, args);
+	return check(source, args);
+}
+
 const Command commands[] = {
-	{ "fill", 1, fill },   { "check", 1, check }, { "same", 1, same },
-	{ "watch", 0, watch }, { "speed", 1, speed },
+	{ "fill", 1, fill },       { "check", 1, check }, { "same", 1, same },
+	{ "try", 1, try_out },     { "watch", 0, watch }, { "speed", 1, speed },
+	{ "trickle", 1, trickle },
 };
 const size_t n_commands = sizeof(commands) / sizeof(commands[0]);
