@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A host with KVM, emulated by QEMU: what the KVM machine's tests run in where no real KVM is."""
 
+import os
 from pathlib import Path
 
+from direct import DirectHost
 from initramfs import Initramfs, modules_in_order
 from machine import HERE, Guest, Machine
 from pool import Failure
@@ -107,16 +109,24 @@ mkdir -p $WORK
 """
 
 
+def is_direct():
+    """Whether this host's own KVM is to be used."""
+    return os.environ.get("SOFTDCD_GUEST_HOST") == "direct"
+
+
 def run_test(tests, name, kernel, rig, directory, args):
     """Run tests/NAME.sh on the host, tests/NAME.guest in its machines; what went wrong, or ''."""
-    guest_script = tests / f"{name}.guest"
+    guest_script, script = tests / f"{name}.guest", (tests / f"{name}.sh").read_text()
     tools = Path(directory) / "tools"
     write_tools(tools, Path(rig), kernel, Path(args.softdcd).parent,
                 guest_script.read_text() if guest_script.exists() else "")
+    if is_direct():
+        host = DirectHost(rig, directory, args.softdcd, args.verbose)
+        host.prepare(script, kernel)
+        return host.run()
     for _ in range(TRIES):
         host = NestedHost(rig, directory, args.softdcd, args.verbose)
-        host.write_initramfs(PRELUDE + (tests / f"{name}.sh").read_text(), (kernel,),
-                             files={"lib/guest/tools": tools})
+        host.write_initramfs(PRELUDE + script, (kernel,), files={"lib/guest/tools": tools})
         trouble = run_on(host)
         if not host.crashed_by_emulation():
             break
