@@ -199,7 +199,7 @@ static int bus_command_wait(void *opaque, uint32_t bdf, uint64_t timeout_us)
 
 	if (!port || !port->link)
 		return -ENODEV;
-	rc = mem_link_client_help(port->link, port->irq_fd, timeout_us);
+	rc = fabric_link_help(port->link, port->irq_fd, timeout_us);
 	return rc > 0 ? take_irq(port) : rc;
 }
 
@@ -323,7 +323,7 @@ ProcessHost *process_host_new(const ProcessHostConfig *config, GError **error)
 /* Links last: what they mapped must be gone from the fabric before it is. */
 void host_port_clear(HostPort *port)
 {
-	g_clear_pointer(&port->link, mem_link_client_free);
+	g_clear_pointer(&port->link, fabric_link_free);
 	g_clear_pointer(&port->endpoint, fabric_endpoint_free);
 	if (port->host->fabric)
 		fabric_plug(port->host->fabric, BRIDGE_UID, port->port, NULL, NULL);

@@ -4,9 +4,9 @@
 #define HOST_PROCESS_HOST_PRIV_H
 
 #include "fabric/fabric.h"
+#include "host/fabric_link.h"
 #include "host/process_host.h"
 #include "host/window_map.h"
-#include "link/mem_link_client.h"
 #include "link/vfu_client.h"
 #include "util/uuid.h"
 
@@ -22,7 +22,7 @@ typedef struct HostPort {
 	ProcessHost *host;
 	unsigned port;
 	VfuClient *vfu;
-	MemLinkClient *link; /* NULL while the device is away */
+	FabricLink *link; /* NULL while the device is away */
 	FabricEndpoint *endpoint;
 	CxlMemdev *memdev;
 	int irq_fd; /* all vectors of the device */

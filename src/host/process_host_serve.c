@@ -74,13 +74,13 @@ static bool take_wake(ProcessHost *host)
 static bool is_lost(HostPort *port)
 {
 	return atomic_load(&port->is_closed) || !vfu_client_is_connected(port->vfu) ||
-	       !mem_link_client_is_connected(port->link);
+	       !fabric_link_is_connected(port->link);
 }
 
 static void close_connections(HostPort *port)
 {
 	vfu_client_disconnect(port->vfu);
-	g_clear_pointer(&port->link, mem_link_client_free);
+	g_clear_pointer(&port->link, fabric_link_free);
 	fabric_endpoint_drop_unexposed(port->endpoint);
 	atomic_store(&port->is_closed, false);
 }
