@@ -110,6 +110,26 @@ void *vfu_client_peek_mapped(VfuClient *client, unsigned index, uint64_t offset,
 	return NULL;
 }
 
+bool vfu_client_area(const VfuClient *client, unsigned index, unsigned n, uint64_t *ret_offset,
+		     uint64_t *ret_len, void **ret_hva)
+{
+	const GArray *mappings = index < client->n_regions ? client->regions[index].mappings : NULL;
+	const VfuMapping *mapping;
+
+	if (!mappings || n >= mappings->len)
+		return false;
+	mapping = &g_array_index(mappings, VfuMapping, n);
+	*ret_offset = mapping->offset;
+	*ret_len = mapping->len;
+	*ret_hva = mapping->hva;
+	return true;
+}
+
+bool vfu_client_region_is_writable(const VfuClient *client, unsigned index)
+{
+	return index < client->n_regions && client->regions[index].writable;
+}
+
 static int check_access(const VfuClient *client, unsigned index, uint64_t offset, uint32_t count)
 {
 	if (!is_alive(client))

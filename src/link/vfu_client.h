@@ -53,6 +53,10 @@ int vfu_client_write(VfuClient *client, unsigned index, uint64_t offset, const v
  * mapped only from files that cannot shrink, so that touching them never raises SIGBUS.
  */
 void *vfu_client_peek_mapped(VfuClient *client, unsigned index, uint64_t offset, uint64_t len);
+/* Mapped area N of a region (false: there are no more), as constant as the regions. */
+bool vfu_client_area(const VfuClient *client, unsigned index, unsigned n, uint64_t *ret_offset,
+		     uint64_t *ret_len, void **ret_hva);
+bool vfu_client_region_is_writable(const VfuClient *client, unsigned index);
 uint32_t vfu_client_n_irqs(VfuClient *client, unsigned index);
 /*
  * Binds (fds[i] >= 0) or unbinds (-1) vectors start..start+n-1; the fds are duplicated by the
