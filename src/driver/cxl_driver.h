@@ -161,6 +161,21 @@ const CxlWindow *cxl_driver_window(const CxlDriver *driver, unsigned index);
 int cxl_driver_program(CxlDriver *driver, const CxlRegionSpec *spec, CxlRegion **ret_region);
 /* (!) Frees REGION on success. Accepted extents behind it are not asked about. */
 int cxl_driver_unprogram(CxlDriver *driver, CxlRegion *region);
+/* A decoder between window and device that was found committed and belongs to no region of ours */
+typedef struct CxlForeignDecoder {
+	const char *owner; /* "host bridge 1", "device 0d:00.0"; valid as long as the driver */
+	unsigned index;
+	uint64_t hpa, len;
+	bool locked;
+} CxlForeignDecoder;
+
+/* The first one on the way to MEMDEV, from the host bridge down; false if there is none. */
+bool cxl_memdev_find_foreign(const CxlMemdev *memdev, CxlForeignDecoder *ret_decoder);
+/*
+ * (!) Takes back, from the host bridge down, those that lie in [HPA, HPA + LEN): what an earlier
+ * host left behind. -EPERM: one is locked. Those above one that must stay stay too.
+ */
+int cxl_memdev_reset_foreign(CxlMemdev *memdev, uint64_t hpa, uint64_t len);
 const CxlRegionInfo *cxl_region_info(const CxlRegion *region);
 CxlRegion *cxl_driver_first_region(CxlDriver *driver);
 CxlRegion *cxl_region_next(CxlRegion *region);
