@@ -144,6 +144,12 @@ void fabric_free(Fabric *fabric)
 	g_free(fabric);
 }
 
+void fabric_reset(Fabric *fabric)
+{
+	for (unsigned i = 0; i < fabric->n_bridges; i++)
+		host_bridge_reset(&fabric->bridges[i]);
+}
+
 void fabric_stats(Fabric *fabric, FabricStats *ret)
 {
 	ret->n_unmapped_reads = __atomic_load_n(&fabric->n_unmapped_reads, __ATOMIC_RELAXED);
