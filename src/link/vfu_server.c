@@ -73,6 +73,7 @@ struct VfuServer {
 	VfuConn *conn;
 	VfuNotifier notifier;
 	int64_t stall_us;
+	uint64_t n_messages;
 };
 
 /* ---- sending ---- */
@@ -266,6 +267,7 @@ static enum step conn_handle_next(VfuConn *conn)
 		n_fds = conn->n_fds;
 		conn->n_fds = 0;
 	}
+	conn->server->n_messages++;
 	verdict = vfu_session_handle(&conn->session, start, conn->fds, n_fds, conn->tx, &reply_len,
 				     &reply_fd);
 	conn->rx_start += size;
@@ -589,6 +591,11 @@ void vfu_server_irq(VfuServer *server, unsigned index, unsigned vector)
 {
 	if (server->conn != NULL && !server->conn->doomed)
 		vfu_irq_signal(&server->conn->session.irqs, index, vector);
+}
+
+uint64_t vfu_server_n_messages(const VfuServer *server)
+{
+	return server->n_messages;
 }
 
 void vfu_server_set_stall_timeout(VfuServer *server, unsigned ms)

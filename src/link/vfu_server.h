@@ -68,5 +68,8 @@ void vfu_server_disconnect(VfuServer *server);
 /* Signals the eventfd bound to this interrupt, if any. Never blocks. */
 void vfu_server_irq(VfuServer *server, unsigned index, unsigned vector);
 
+/* Messages handled since the server was made, of all its clients; those only half there are not. */
+uint64_t vfu_server_n_messages(const VfuServer *server);
+
 void vfu_server_set_stall_timeout(VfuServer *server, unsigned ms);
 #endif

@@ -71,5 +71,6 @@ void pool_device_get_info(PoolDevice *device, PoolDeviceInfo *ret)
 {
 	ret->link = link_state(device);
 	ret->resumed = device->session.resumed;
+	ret->n_messages = vfu_server_n_messages(device->vfu);
 	device_get_info(device->endpoint, &ret->endpoint);
 }

@@ -24,6 +24,7 @@ const char *pool_link_state_name(PoolLinkState state);
 typedef struct PoolDeviceInfo {
 	PoolLinkState link;
 	bool resumed;        /* the host goes on with registers of before a restart */
+	uint64_t n_messages; /* of vfio-user, handled since the daemon started */
 	DeviceInfo endpoint; /* decoders, event logs, mailbox */
 } PoolDeviceInfo;
 void pool_device_get_info(PoolDevice *device, PoolDeviceInfo *ret);

@@ -47,6 +47,7 @@ void qmp_text_endpoint(PoolDaemon *daemon, QmpText *text, PoolDevice *device)
 	pool_call(daemon->pool, run_info, &call);
 	qmp_text_string(text, "link", pool_link_state_name(call.info.link));
 	qmp_text_bool(text, "resumed", call.info.resumed);
+	qmp_text_u64(text, "messages", call.info.n_messages);
 	qmp_text_u64(text, "commands", endpoint->n_commands);
 	qmp_text_u64(text, "commands-failed", endpoint->n_failed);
 	qmp_text_begin(text, "decoders", '[');

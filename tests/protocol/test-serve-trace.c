@@ -288,6 +288,8 @@ static void test_query(void)
 	g_assert_cmpstr(json_object_get_string_member(after, "link"), ==, "up");
 	g_assert_false(json_object_get_boolean_member(after, "resumed"));
 	g_assert_cmpint(json_object_get_int_member(after, "commands"), >, 5);
+	g_assert_cmpint(json_object_get_int_member(after, "messages"), >,
+			json_object_get_int_member(after, "commands"));
 	decoders = json_object_get_array_member(after, "decoders");
 	g_assert_cmpuint(json_array_get_length(decoders), ==, 1);
 	g_assert_cmpint(

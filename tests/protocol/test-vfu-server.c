@@ -562,12 +562,14 @@ static void test_posted_writes(void)
 	fake_pump(fake);
 	expect_silence(sock);
 	g_assert_cmpuint(fake->n_writes, ==, 1);
+	g_assert_cmpuint(vfu_server_n_messages(fake->server), ==, 2); /* VERSION was the first */
 	g_assert_true(send_bytes(sock, reset));
 	g_assert_true(send_bytes(sock, read));
 	fake_pump(fake);
 	expect_bytes(sock, reply);
 	expect_silence(sock);
 	g_assert_cmpuint(fake->n_resets, ==, 1);
+	g_assert_cmpuint(vfu_server_n_messages(fake->server), ==, 4);
 	close(sock);
 }
 
