@@ -19,4 +19,7 @@
  */
 #define GUEST_COMMAND_MAX_LINE 256
 
+/* The virtiofs tag of what is to be the guest's root file system. */
+#define GUEST_ROOT_TAG "softdcd-root"
+
 #endif

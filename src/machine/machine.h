@@ -18,10 +18,12 @@ typedef struct MachineDevice {
 	bool is_persistent; /* has a persistent partition */
 } MachineDevice;
 
+#define MACHINE_SHARE_TAG_MAX 36 /* bytes */
+
 /* A directory for the guest, by virtiofs. */
 typedef struct MachineShare {
 	const char *dir;
-	const char *tag; /* at most 36 bytes */
+	const char *tag; /* 1..MACHINE_SHARE_TAG_MAX */
 } MachineShare;
 
 /* Bytes in memory or in a file; MEM wins. */

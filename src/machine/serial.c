@@ -350,6 +350,20 @@ bool serial_send(Serial *serial, const void *buf, size_t len)
 	return ok;
 }
 
+bool serial_try_send(Serial *serial, const void *buf, size_t len)
+{
+	bool ok;
+
+	pthread_mutex_lock(&serial->lock);
+	ok = !serial->is_closed && serial->rx.capacity - serial->rx.len >= len;
+	if (ok) {
+		queue_put(&serial->rx, buf, len);
+		update_line(serial);
+	}
+	pthread_mutex_unlock(&serial->lock);
+	return ok;
+}
+
 void serial_discard(Serial *serial)
 {
 	pthread_mutex_lock(&serial->lock);

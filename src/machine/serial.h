@@ -28,6 +28,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Serial, serial_free)
 size_t serial_receive(Serial *serial, void *buf, size_t len);
 /* Waits until the queue to the guest has taken all. False when closed. */
 bool serial_send(Serial *serial, const void *buf, size_t len);
+/* All or nothing, without waiting. */
+bool serial_try_send(Serial *serial, const void *buf, size_t len);
 /* Nobody receives: what the guest sends is gone at once. */
 void serial_discard(Serial *serial);
 /* Ends both; those that wait return. What the guest sends from now on is gone. */

@@ -193,8 +193,6 @@ static void end_internal(Vcpu *vcpu)
 				g_string_append_printf(text, " %02x",
 						       run->emulation_failure.insn_bytes[i]);
 		}
-		g_string_append(text, "; usually vector code that touched memory which is not "
-				      "there, such as an extent that was given back");
 	} else {
 		g_string_printf(text, "KVM internal error %u", run->internal.suberror);
 	}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Machine: boots its parts, waits for the end and for signals, and boots again if so asked. */
+#include "machine/machine_parts.h"
+
+#include "util/autofd.h"
+
+#include <errno.h>
+#include <gio/gio.h>
+#include <glib-unix.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+
+#define POWER_OFF_SECONDS 10 /* a guest that was asked to end gets so long */
+
+typedef struct Run {
+	const MachineConfig *config;
+	MachineParts *parts;
+	GMainContext *context;
+	unsigned n_signals;
+
+	pthread_mutex_t lock; /* of what follows */
+	bool has_ended;
+	MachineEnd end;
+	char *why;
+} Run;
+
+static void say(const Run *run, const char *line)
+{
+	if (run->config->log)
+		run->config->log(run->config->opaque, line);
+}
+
+/* ---- ends ---- */
+
+static void stop(void *opaque, MachineEnd end, const char *why)
+{
+	Run *run = opaque;
+
+	pthread_mutex_lock(&run->lock);
+	if (!run->has_ended) {
+		run->has_ended = true;
+		run->end = end;
+		run->why = g_strdup(why);
+	}
+	pthread_mutex_unlock(&run->lock);
+	g_main_context_wakeup(run->context);
+}
+
+static gboolean on_impatience(gpointer opaque)
+{
+	Run *run = opaque;
+
+	say(run, "the guest does not switch itself off");
+	stop(run, MACHINE_END_ASKED, NULL);
+	return G_SOURCE_REMOVE;
+}
+
+/* The first asks a guest that can be asked, the second does not ask. */
+static void ask_to_end(Run *run)
+{
+	g_autoptr(GSource) patience = NULL;
+
+	if (run->n_signals++ || run->config->has_command ||
+	    kvm_vm_pulse(run->parts->vm, MACHINE_GSI_GED)) {
+		stop(run, MACHINE_END_ASKED, NULL);
+		return;
+	}
+	patience = g_timeout_source_new_seconds(POWER_OFF_SECONDS);
+	g_source_set_callback(patience, on_impatience, run, NULL);
+	g_source_attach(patience, run->context);
+}
+
+static gboolean on_signal(gint fd, GIOCondition condition, gpointer opaque)
+{
+	Run *run = opaque;
+	struct signalfd_siginfo info;
+
+	if (read(fd, &info, sizeof(info)) != sizeof(info))
+		return G_SOURCE_CONTINUE;
+	if (info.ssi_signo == SIGWINCH)
+		guest_stdio_resize(run->parts->stdio);
+	else
+		ask_to_end(run);
+	return G_SOURCE_CONTINUE;
+}
+
+static bool has_ended(Run *run)
+{
+	bool ended;
+
+	pthread_mutex_lock(&run->lock);
+	ended = run->has_ended;
+	pthread_mutex_unlock(&run->lock);
+	return ended;
+}
+
+/* ---- one boot ---- */
+
+static void watch_signals(Run *run, int fd)
+{
+	g_autoptr(GSource) source = g_unix_fd_source_new(fd, G_IO_IN);
+
+	g_source_set_callback(source, G_SOURCE_FUNC(on_signal), run, NULL);
+	g_source_attach(source, run->context);
+}
+
+/* A panic with a reboot after it, and a command that ends before the machine does. */
+static void settle_end(Run *run, int *ret_code)
+{
+	GuestStdio *stdio = run->parts->stdio;
+
+	if (guest_stdio_has_panicked(stdio) && run->end != MACHINE_END_ASKED)
+		run->end = MACHINE_END_PANIC;
+	else if (run->config->has_command && run->end == MACHINE_END_POWER_OFF &&
+		 guest_stdio_command_code(stdio, ret_code))
+		run->end = MACHINE_END_COMMAND;
+	if (run->end == MACHINE_END_COMMAND)
+		guest_stdio_command_code(stdio, ret_code);
+}
+
+static bool died(MachineEnd end)
+{
+	return end == MACHINE_END_PANIC || end == MACHINE_END_TRIPLE || end == MACHINE_END_KVM;
+}
+
+static void tell_why(Run *run)
+{
+	const MachineConfig *config = run->config;
+	bool lacks_code = config->has_command && run->end != MACHINE_END_COMMAND &&
+			  run->end != MACHINE_END_ASKED;
+
+	/* Who sees the console has seen it. */
+	if (config->has_command && !config->verbose && (died(run->end) || lacks_code))
+		fputs(guest_stdio_console(run->parts->stdio), stderr);
+	if (run->why)
+		say(run, run->why);
+}
+
+static bool boot(Run *run, int signal_fd, int *ret_code, GError **error)
+{
+	g_autofree MachineParts *parts = g_new0(MachineParts, 1);
+	bool ok;
+
+	run->parts = parts;
+	run->has_ended = false;
+	ok = machine_parts_make(parts, run->config, stop, run, error) &&
+	     machine_parts_start(parts, error);
+	if (ok) {
+		watch_signals(run, signal_fd);
+		while (!has_ended(run))
+			g_main_context_iteration(run->context, TRUE);
+		machine_parts_stop(parts);
+		settle_end(run, ret_code);
+		tell_why(run);
+	}
+	machine_parts_clear(parts);
+	return ok;
+}
+
+static bool boots_again(const Run *run)
+{
+	return run->end == MACHINE_END_REBOOT && !run->config->no_reboot &&
+	       !run->config->has_command;
+}
+
+bool machine_run(const MachineConfig *config, MachineEnd *ret_end, int *ret_code, GError **error)
+{
+	Run run = { .config = config };
+	AUTOFD int signal_fd = -EBADF;
+	sigset_t set, old;
+	bool ok;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGWINCH);
+	pthread_sigmask(SIG_BLOCK, &set, &old);
+	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	pthread_mutex_init(&run.lock, NULL);
+	do {
+		/* Anew, so that nothing of the last boot is left in it. */
+		run.context = g_main_context_new();
+		g_clear_pointer(&run.why, g_free);
+		ok = boot(&run, signal_fd, ret_code, error);
+		g_main_context_unref(run.context);
+	} while (ok && boots_again(&run));
+	pthread_mutex_destroy(&run.lock);
+	g_free(run.why);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ok)
+		*ret_end = run.end;
+	return ok;
+}
