@@ -25,6 +25,7 @@ extern const CliVerb verb_list;
 extern const CliVerb verb_offer;
 extern const CliVerb verb_qmp;
 extern const CliVerb verb_release;
+extern const CliVerb verb_run;
 extern const CliVerb verb_serve;
 extern const CliVerb verb_trace;
 extern const CliVerb verb_wait;

@@ -26,6 +26,7 @@ const CliVerb *const cli_verbs[] = {
 	&verb_offer,
 	&verb_qmp,
 	&verb_release,
+	&verb_run,
 	&verb_serve,
 	&verb_trace,
 	&verb_wait,
