@@ -54,7 +54,7 @@ class Guest:
     def command(self, sockets, shell=False):
         cmd = self.machine.command(self.rig / "root", self.kernel / "vmlinuz",
                                    self.directory / "initramfs", sockets,
-                                   "guest.shell" if shell else "loglevel=8")
+                                   "guest.shell loglevel=4" if shell else "loglevel=8")
         if shell:
             return [*cmd, "-serial", "mon:stdio"]
         return [*cmd, "-chardev", f"file,id=console,append=on,path={self.directory}/console",
