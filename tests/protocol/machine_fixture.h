@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A machine without CPUs: its PCI host, windows and devices of a real pool, on a fake VM. */
+#ifndef TESTS_MACHINE_FIXTURE_H
+#define TESTS_MACHINE_FIXTURE_H
+
+/*
+ * The test is firmware and operating system: it numbers buses and places BARs as any firmware, and
+ * then runs the driver, whose every access is one that a vCPU would make, to memory where a slot
+ * is and else to the bus.
+ */
+
+#include "driver/cxl_driver.h"
+#include "machine/pci_host.h"
+#include "serve_fixture.h"
+#include "vm_fake.h"
+
+#define FAKE_MAX_DEVICES 4
+
+typedef struct FakeMachine FakeMachine;
+
+typedef struct FakeDevice {
+	FakeMachine *machine;
+	unsigned index;
+	uint32_t bdf;
+	unsigned n_vectors;
+	CxlMemdev *memdev;
+	CxlDcd *dcd;
+	unsigned n_mapped, n_released, n_revoked, n_refused;
+	uint64_t hpa, len; /* of the first extent mapped last */
+	unsigned n_extents;
+	CxlRelease verdict;
+} FakeDevice;
+
+struct FakeMachine {
+	KvmVm *vm;
+	MachineBus *bus;
+	GuestMemory *memory;
+	MachineLayout layout;
+	PciHost *pci;
+	CxlDriver *driver;
+	FakeDevice devices[FAKE_MAX_DEVICES];
+	unsigned n_devices;
+	GMutex lock;
+	GString *said; /* what the machine logged, under LOCK */
+};
+
+/* Devices dev0, dev1, ... of the pool. WINDOWS may be NULL. Not booted. */
+FakeMachine *fake_machine_new(Serve *serve, unsigned n_devices, const MachineWindowSpec *windows,
+			      unsigned n_windows);
+void fake_machine_free(FakeMachine *machine);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(FakeMachine, fake_machine_free)
+/* The pieces of memory devices may lend are limited to MAX_MAPS in all: before devices attach. */
+FakeMachine *fake_machine_new_with(Serve *serve, unsigned n_devices,
+				   const MachineWindowSpec *windows, unsigned n_windows,
+				   uint32_t max_maps);
+
+/* Firmware, then the driver up to the list of devices. Also after a reset. */
+void fake_machine_boot(FakeMachine *machine);
+void fake_machine_reset(FakeMachine *machine);
+/* Decoders for N devices, from DPA on; commits that came too late are tried again. */
+CxlRegion *fake_machine_program(FakeMachine *machine, CxlMemdev *const *memdevs, unsigned n,
+				uint64_t dpa, uint64_t len, uint32_t granularity);
+/* Begins to answer the device's events. */
+void fake_device_serve(FakeDevice *device);
+/* Until *COUNTER has reached VALUE. */
+void fake_device_poll(FakeDevice *device, const unsigned *counter, unsigned value);
+/* Until the machine has said TEXT N times. */
+void fake_machine_wait_said(FakeMachine *machine, const char *text, unsigned n);
+
+void fake_machine_load(FakeMachine *machine, uint64_t gpa, void *buf, uint64_t len);
+void fake_machine_store(FakeMachine *machine, uint64_t gpa, const void *buf, uint64_t len);
+uint64_t fake_machine_word(FakeMachine *machine, uint64_t gpa);
+void fake_machine_set_word(FakeMachine *machine, uint64_t gpa, uint64_t word);
+/* Whether it is in a memory slot. */
+bool fake_machine_is_memory(FakeMachine *machine, uint64_t gpa);
+uint32_t fake_machine_config(FakeMachine *machine, uint32_t bdf, uint32_t offset, uint32_t len);
+
+#endif
