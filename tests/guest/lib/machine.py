@@ -90,8 +90,19 @@ class Guest:
             self.monitor = Monitor(self.directory / "monitor")
         return self.monitor.execute(command, **arguments)
 
+    def _read_rest(self):
+        """What the guest has said by now and nobody has waited for."""
+        while self.process and select.select([self.process.stdout], [], [], 0)[0]:
+            got = os.read(self.process.stdout.fileno(), 65536)
+            if not got:
+                break
+            self.pending += got
+        self.output += self.pending.decode(errors="replace").splitlines()
+        self.pending = b""
+
     def log(self):
         """All that is known about what it did: console, QEMU, output."""
+        self._read_rest()
         parts = []
         for name, lines in (("console", 60), ("qemu.log", 20)):
             path = self.directory / name
