@@ -34,7 +34,8 @@ class DirectHost:
         subprocess.run([busybox, "--install", "-s", bin_dir], check=True)
         for name in PROGRAMS:
             self._wrap(bin_dir / Path(name).name, in_root(root, root / name))
-        for name in ("softdcd", "softdcd-keeper", "agent/softdcd-agent"):
+        for name in ("softdcd", "softdcd-keeper", "softdcd-guest-run",
+                     "agent/softdcd-agent"):
             (bin_dir / Path(name).name).symlink_to(self.softdcd.parent / name)
         self.environment = {
             **os.environ, "PATH": f"{bin_dir}:{os.environ['PATH']}", "LC_ALL": "C",

@@ -48,7 +48,8 @@ class NestedHost(Guest):
             image.add_program(name)
         for name in FILES:
             image.add_file(name, root / name, libraries_of=root)
-        for name in ("softdcd", "softdcd-keeper", "agent/softdcd-agent"):
+        for name in ("softdcd", "softdcd-keeper", "softdcd-guest-run",
+                     "agent/softdcd-agent"):
             if (self.build / name).exists():
                 image.add_file(f"usr/bin/{Path(name).name}", self.build / name, libraries_of=root)
         for name in kernels:
