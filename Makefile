@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # A thin front to Meson: "make" builds build/softdcd.  Variables: BUILD, PREFIX, DESTDIR, ARGS.
 BUILD ?= build
+PROGRAMS = softdcd softdcd-keeper softdcd-guest-run agent/softdcd-agent
 ARGS ?=
 
 .PHONY: all configured demo test bench install clean format
 
 # Talk goes to stderr: the output of "make demo ARGS=--json" is the demo's alone.
 all: configured
-	@ninja --quiet -C $(BUILD) softdcd softdcd-keeper >&2
+	@ninja --quiet -C $(BUILD) $(PROGRAMS) >&2
 
 configured:
 	@tools/deps build
@@ -27,7 +28,7 @@ bench: configured
 
 install: configured
 	$(if $(PREFIX),meson configure $(BUILD) -Dprefix=$(PREFIX))
-	@ninja --quiet -C $(BUILD) softdcd softdcd-keeper documents
+	@ninja --quiet -C $(BUILD) $(PROGRAMS) documents
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
