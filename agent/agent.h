@@ -95,6 +95,8 @@ void device_settle(AgentDevice *device);
 /* Gives back a group, or all of them, telling WHY; false if the device did not take it. */
 bool device_release(AgentDevice *device, uint64_t group, const char *why, AgentError *error);
 bool device_release_all(AgentDevice *device, const char *why);
+/* All accepted parts of a range: 0, -ENOENT, -EINVAL or another error of the driver */
+int device_release_range(AgentDevice *device, uint64_t dpa, uint64_t len);
 void device_forget_leaving(AgentDevice *device);
 
 /* ---- serving (serve.c) ---- */

@@ -239,6 +239,51 @@ bool device_release(AgentDevice *device, uint64_t group, const char *why, AgentE
 	       agent_fail(error, "%s", cxl_driver_error(device->agent->driver));
 }
 
+typedef struct Cut {
+	AgentDevice *device;
+	CxlDpaRange range;
+	bool is_broken;
+} Cut;
+
+/* Notes the parts of a group that lie in the range. */
+static bool cut_group(void *opaque, const CxlDcGroup *group)
+{
+	Cut *cut = opaque;
+	CxlDpaRange *parts = calloc(group->n_extents, sizeof(*parts));
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; parts && i < group->n_extents; i++) {
+		const CxlHostExtent *extent = &group->extents[i];
+		uint64_t from = extent->dpa > cut->range.dpa ? extent->dpa : cut->range.dpa;
+		uint64_t end = extent->dpa + extent->len;
+
+		if (!overlaps(extent, &cut->range))
+			continue;
+		if (end > cut->range.dpa + cut->range.len)
+			end = cut->range.dpa + cut->range.len;
+		parts[n++] = (CxlDpaRange){ from, end - from };
+	}
+	cut->is_broken = !parts ||
+			 (n > 0 && !note(cut->device, group->id, &group->tag, parts, n, "command"));
+	free(parts);
+	return !cut->is_broken;
+}
+
+int device_release_range(AgentDevice *device, uint64_t dpa, uint64_t len)
+{
+	Cut cut = { .device = device, .range = { dpa, len } };
+	int err = -EINVAL;
+
+	if (len && dpa + len >= dpa)
+		err = cxl_dcd_foreach(device->dcd, cut_group, &cut);
+	if (err >= 0 && cut.is_broken)
+		err = -ENOMEM;
+	if (err >= 0)
+		err = cxl_dcd_release_range(device->dcd, dpa, len);
+	device_settle(device);
+	return err;
+}
+
 bool device_release_all(AgentDevice *device, const char *why)
 {
 	Pick pick = { .device = device, .why = why };

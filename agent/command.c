@@ -46,11 +46,11 @@ static bool run_release_range(Agent *agent, char **words, unsigned n, AgentError
 	uint64_t dpa;
 	uint64_t len;
 
-	if (!parse_number(words[0], &dpa) || !parse_number(words[1], &len))
-		return agent_fail(error, "DPA and LENGTH are numbers of bytes");
+	if (!parse_number(words[0], &dpa) || !parse_number(words[1], &len) || !len ||
+	    dpa + len < dpa)
+		return agent_fail(error, "DPA and LENGTH are numbers of bytes, LENGTH not 0");
 	for (unsigned i = 0; i < agent->n_devices; i++) {
-		AgentDevice *device = &agent->devices[i];
-		int err = cxl_dcd_release_range(device->dcd, dpa, len);
+		int err = device_release_range(&agent->devices[i], dpa, len);
 
 		if (err == 0)
 			return true;
