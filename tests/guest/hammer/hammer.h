@@ -23,7 +23,7 @@ void hammer_mailbox(const GuestDevice *dev, Random *random, unsigned rounds);
 
 /*
  * Accepts the next offer and gives it back, while payload and command register change and the
- * doorbell is rung again: what was there when it was rung first must have happened.
+ * doorbell is rung again. What the device was given before that must have happened, as a whole.
  */
 void hammer_disturb(const GuestDevice *dev, Random *random);
 

@@ -11,6 +11,7 @@
 
 #define DPA_UNIT    (UINT64_C(2) << 20) /* block size of the regions, unless asked otherwise */
 #define MAX_ENTRIES 64u
+#define MAX_OFFERED 64u
 #define LAST_RC     0x1eu /* Linux: what is above is read past the end of a table */
 
 typedef struct Command {
@@ -212,45 +213,70 @@ static unsigned scribble_until_done(const GuestDevice *dev, Random *random)
 /*
  * A doorbell that is rung again just after the command has ended starts one of its own, with junk
  * for a payload. So what the first has answered is known only from what it did.
+ *
+ * The payload is memory, and the doorbell a message: only an answer from the device, to any read,
+ * tells that it has the payload. Junk that is written before that may be what it gets, which it
+ * refuses. True: this may have happened.
  */
-static void run_disturbed(const GuestDevice *dev, Random *random, uint16_t opcode, const void *in,
+static bool run_disturbed(const GuestDevice *dev, Random *random, uint16_t opcode, const void *in,
 			  uint32_t in_len)
 {
+	bool too_early = random_below(random, 2) == 0;
 	unsigned rc;
 
 	mailbox_put(dev, opcode, in, in_len, in_len);
 	mailbox_ring(dev);
+	if (!too_early)
+		(void)mailbox_is_busy(dev);
 	rc = scribble_until_done(dev, random);
 	if (rc > LAST_RC)
 		fail("command %04x, disturbed: return code %#x", opcode, rc);
+	return too_early;
+}
+
+/* Runs it until it has changed the list; it does so at once if the device had its payload. */
+static void change_list(const GuestDevice *dev, Random *random, uint16_t opcode, const void *in,
+			uint32_t in_len, ExtentList *ret)
+{
+	uint32_t generation = ret->generation;
+	bool may_be_refused;
+
+	do {
+		may_be_refused = run_disturbed(dev, random, opcode, in, in_len);
+		dc_read_list(dev, ret);
+	} while (may_be_refused && ret->generation == generation);
+}
+
+static uint32_t count_common(const ExtentList *list, const CxlDcExtent *extents, uint32_t n)
+{
+	uint32_t common = 0;
+
+	for (uint32_t i = 0; i < list->n; i++) {
+		for (uint32_t k = 0; k < n; k++)
+			common += memcmp(&list->extents[i], &extents[k], sizeof(extents[k])) == 0;
+	}
+	return common;
 }
 
 void hammer_disturb(const GuestDevice *dev, Random *random)
 {
-	static CxlDcExtent offered[64];
-	static uint8_t in[sizeof(CxlDcResponseHeader) + 64 * sizeof(CxlDcResponseEntry)];
+	static CxlDcExtent offered[MAX_OFFERED];
+	static uint8_t in[sizeof(CxlDcResponseHeader) + MAX_OFFERED * sizeof(CxlDcResponseEntry)];
 	static ExtentList before, after;
 	uint32_t n, len;
 
 	dc_read_list(dev, &before);
-	n = dc_wait_for_offer(dev, offered, 64);
+	n = dc_wait_for_offer(dev, offered, MAX_OFFERED);
 	len = dc_response(in, offered, n);
-	run_disturbed(dev, random, CXL_OP_ADD_DC_RESPONSE, in, len);
-	dc_read_list(dev, &after);
-	if (after.n != before.n + n)
+	after.generation = before.generation;
+	change_list(dev, random, CXL_OP_ADD_DC_RESPONSE, in, len, &after);
+	if (after.n != before.n + n || count_common(&after, offered, n) != n)
 		fail("an offer of %u extents, accepted while disturbed: %u extents before, %u "
-		     "after",
-		     n, before.n, after.n);
-	for (uint32_t i = 0, found = 0; i < after.n; i++) {
-		for (uint32_t k = 0; k < n; k++)
-			found += memcmp(&after.extents[i], &offered[k], sizeof(offered[k])) == 0;
-		if (i + 1 == after.n && found != n)
-			fail("of %u extents offered the list has %u", n, found);
-	}
-	run_disturbed(dev, random, CXL_OP_RELEASE_DC, in, len);
-	dc_read_list(dev, &after);
-	if (after.n != before.n ||
-	    memcmp(after.extents, before.extents, before.n * sizeof(*offered)))
+		     "after, "
+		     "%u of them offered",
+		     n, before.n, after.n, count_common(&after, offered, n));
+	change_list(dev, random, CXL_OP_RELEASE_DC, in, len, &after);
+	if (after.n != before.n || count_common(&after, before.extents, before.n) != before.n)
 		fail("%u extents given back while disturbed: %u before the offer, %u now", n,
 		     before.n, after.n);
 }
@@ -267,6 +293,24 @@ static bool ring_some(const GuestDevice *dev, Random *random, const Command *com
 	for (uint32_t i = 0; i < n; i++)
 		mailbox_ring(dev);
 	return n == 1;
+}
+
+/* Bad lists with More are collected: let the device judge them, so that none is in front of a good
+ * one. */
+static void end_lists(const GuestDevice *dev)
+{
+	static const uint16_t opcodes[] = { CXL_OP_ADD_DC_RESPONSE, CXL_OP_RELEASE_DC };
+	static const CxlDcExtent empty;
+	uint8_t in[sizeof(CxlDcResponseHeader) + sizeof(CxlDcResponseEntry)];
+	uint32_t len = dc_response(in, &empty, 1);
+
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned rc = mailbox_run(dev, opcodes[i], in, len, NULL, 0, NULL);
+
+		if (rc != CXL_RC_INVALID_EXTENT_LIST && rc != CXL_RC_INVALID_PA &&
+		    rc != CXL_RC_RESOURCES_EXHAUSTED)
+			fail("command %04x with an empty entry: return code %#x", opcodes[i], rc);
+	}
 }
 
 void hammer_mailbox(const GuestDevice *dev, Random *random, unsigned rounds)
@@ -288,5 +332,6 @@ void hammer_mailbox(const GuestDevice *dev, Random *random, unsigned rounds)
 		once = ring_some(dev, random, &command);
 		judge(dev, &command, once, mailbox_wait(dev), &before);
 	}
+	end_lists(dev);
 	free(command.in);
 }
