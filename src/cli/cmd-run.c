@@ -44,7 +44,7 @@ static bool read_windows(RunCmd *cmd)
 	return true;
 }
 
-static const char *keep(RunCmd *cmd, char *text)
+const char *run_keep(RunCmd *cmd, char *text)
 {
 	g_ptr_array_add(cmd->texts, text);
 	return text;
@@ -52,7 +52,7 @@ static const char *keep(RunCmd *cmd, char *text)
 
 static bool add_share(RunCmd *cmd, const char *dir, const char *tag)
 {
-	MachineShare share = { .dir = keep(cmd, g_canonicalize_filename(dir, NULL)) };
+	MachineShare share = { .dir = run_keep(cmd, g_canonicalize_filename(dir, NULL)) };
 	g_autofree char *name = g_path_get_basename(share.dir);
 
 	if (!tag)
@@ -66,7 +66,7 @@ static bool add_share(RunCmd *cmd, const char *dir, const char *tag)
 			     dir, tag, MACHINE_SHARE_TAG_MAX);
 		return false;
 	}
-	share.tag = keep(cmd, g_strdup(tag));
+	share.tag = run_keep(cmd, g_strdup(tag));
 	for (guint i = 0; i < cmd->shares->len; i++) {
 		if (!g_str_equal(g_array_index(cmd->shares, MachineShare, i).tag, tag))
 			continue;
@@ -110,10 +110,8 @@ static bool read_options(RunCmd *cmd)
 		return false;
 	cmd->config.ram_len = cli_value(args, "memory", 0)->number;
 	cmd->config.n_cpus = (unsigned)cli_value(args, "cpus", 0)->number;
-	cmd->config.kernel.path = cli_text(args, "kernel");
-	cmd->config.initrd.path = cli_text(args, "initrd");
 	cmd->config.cmdline = cli_text(args, "append");
-	cmd->config.devices = &g_array_index(cmd->devices, MachineDevice, 0);
+	cmd->config.devices = &g_array_index(cmd->machine_devices, MachineDevice, 0);
 	cmd->config.n_devices = cmd->devices->len;
 	cmd->config.windows = &g_array_index(cmd->windows, MachineWindowSpec, 0);
 	cmd->config.n_windows = cmd->windows->len;
@@ -190,7 +188,8 @@ static ExitCode run(const CliArgs *args)
 {
 	RunCmd cmd = {
 		.args = args,
-		.devices = g_array_new(FALSE, FALSE, sizeof(MachineDevice)),
+		.devices = g_array_new(FALSE, FALSE, sizeof(RunDevice)),
+		.machine_devices = g_array_new(FALSE, FALSE, sizeof(MachineDevice)),
 		.traits = g_array_new(FALSE, FALSE, sizeof(MachineDeviceTraits)),
 		.windows = g_array_new(FALSE, FALSE, sizeof(MachineWindowSpec)),
 		.shares = g_array_new(FALSE, FALSE, sizeof(MachineShare)),
@@ -203,9 +202,15 @@ static ExitCode run(const CliArgs *args)
 	block_signals();
 	if (cli_n_values(args, "device"))
 		code = run_find_devices(&cmd);
+	if (code == EXIT_DONE && !read_options(&cmd))
+		code = EXIT_USAGE;
 	if (code == EXIT_DONE)
-		code = read_options(&cmd) ? run_machine(&cmd) : EXIT_USAGE;
+		code = run_find_guest(&cmd);
+	if (code == EXIT_DONE)
+		code = run_machine(&cmd);
+	g_clear_pointer(&cmd.initrd, g_bytes_unref);
 	g_array_unref(cmd.devices);
+	g_array_unref(cmd.machine_devices);
 	g_array_unref(cmd.traits);
 	g_array_unref(cmd.windows);
 	g_array_unref(cmd.shares);
@@ -216,6 +221,7 @@ static ExitCode run(const CliArgs *args)
 /* ---- the row ---- */
 
 static const char *const on_off[] = { "on", "off", NULL };
+static const char *const agent_modes[] = { "auto", "off", NULL };
 
 static const CliParam positionals[] = {
 	{ .name = "COMMAND",
@@ -235,14 +241,27 @@ static const CliParam options[] = {
 	{ .name = "kernel",
 	  .type = CLI_TEXT,
 	  .meta = "FILE",
-	  .required = true,
 	  .source = CLI_FROM_FILES,
-	  .help = "the kernel to boot, a bzImage" },
+	  .help = "the kernel to boot, a bzImage; without it the running one's, or the newest in "
+		  "/boot" },
 	{ .name = "initrd",
 	  .type = CLI_TEXT,
 	  .meta = "FILE",
 	  .source = CLI_FROM_FILES,
-	  .help = "its initial file system" },
+	  .help = "its initial file system, instead of a small one made of programs of this "
+		  "machine; it knows of no shares, network, agent or command" },
+	{ .name = "initrd-add",
+	  .type = CLI_TEXT,
+	  .meta = "FILE",
+	  .repeatable = true,
+	  .source = CLI_FROM_FILES,
+	  .help = "an archive to be unpacked over the initial file system" },
+	{ .name = "agent",
+	  .type = CLI_ENUM,
+	  .values = agent_modes,
+	  .fallback = "auto",
+	  .help = "auto: devices with nothing but dynamic capacity are softdcd-agent's, which "
+		  "accepts all; off: they are the kernel's" },
 	{ .name = "append",
 	  .type = CLI_TEXT,
 	  .meta = "WORDS",

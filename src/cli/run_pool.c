@@ -3,26 +3,25 @@
 #include "cli/client.h"
 #include "cli/run.h"
 
-static const char *keep(RunCmd *cmd, const char *text)
+void run_add_device(RunCmd *cmd, const RunDevice *device)
 {
-	char *copy = g_strdup(text);
-
-	g_ptr_array_add(cmd->texts, copy);
-	return copy;
-}
-
-void run_add_device(RunCmd *cmd, const char *name, const char *vfio_path, const char *mem_path,
-		    bool is_persistent)
-{
-	MachineDevice device = {
-		.name = keep(cmd, name),
-		.vfio_path = keep(cmd, vfio_path),
-		.mem_path = keep(cmd, mem_path),
-		.is_persistent = is_persistent,
+	RunDevice copy = {
+		.name = run_keep(cmd, g_strdup(device->name)),
+		.vfio_path = run_keep(cmd, g_strdup(device->vfio_path)),
+		.mem_path = run_keep(cmd, g_strdup(device->mem_path)),
+		.is_persistent = device->is_persistent,
+		.is_dynamic = device->is_dynamic,
 	};
-	MachineDeviceTraits traits = { .name = device.name, .is_persistent = is_persistent };
+	MachineDevice machine_device = {
+		.name = copy.name,
+		.vfio_path = copy.vfio_path,
+		.mem_path = copy.mem_path,
+		.is_persistent = copy.is_persistent,
+	};
+	MachineDeviceTraits traits = { .name = copy.name, .is_persistent = copy.is_persistent };
 
-	g_array_append_val(cmd->devices, device);
+	g_array_append_val(cmd->devices, copy);
+	g_array_append_val(cmd->machine_devices, machine_device);
 	g_array_append_val(cmd->traits, traits);
 }
 
@@ -40,7 +39,7 @@ static JsonObject *find(JsonArray *devices, const char *name)
 static bool is_named_twice(const RunCmd *cmd, const char *name)
 {
 	for (guint i = 0; i < cmd->devices->len; i++) {
-		if (g_str_equal(g_array_index(cmd->devices, MachineDevice, i).name, name))
+		if (g_str_equal(g_array_index(cmd->devices, RunDevice, i).name, name))
 			return true;
 	}
 	return false;
@@ -63,8 +62,14 @@ static ExitCode take(RunCmd *cmd, JsonArray *devices, const char *name)
 		cli_complain(cmd->args, "device %s is named twice", name);
 		return EXIT_USAGE;
 	}
-	run_add_device(cmd, name, cli_member_text(sockets, "vfio"), cli_member_text(sockets, "mem"),
-		       cli_member_int(device, "pmem") != 0);
+	run_add_device(cmd, &(RunDevice){
+				    .name = name,
+				    .vfio_path = cli_member_text(sockets, "vfio"),
+				    .mem_path = cli_member_text(sockets, "mem"),
+				    .is_persistent = cli_member_int(device, "pmem") != 0,
+				    .is_dynamic = cli_member_int(device, "ram") == 0 &&
+						  cli_member_int(device, "pmem") == 0,
+			    });
 	return EXIT_DONE;
 }
 
