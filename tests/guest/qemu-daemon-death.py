@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Outside of qemu-daemon-death: kill -9 of the daemon under a guest that has accepted extents."""
+
+from pathlib import Path
+
+from machine import Bridge, Failure, Machine
+from witness import WAIT, Neighbour, books, query, same_books, same_extents
+
+KERNELS = ("new",)
+DEVICES = {"dev0": ("--ram", "512M", "--dc", "1G"), "dev1": ("--dc", "1G")}
+MACHINE = Machine(bridges=(Bridge(("dev0",)),))
+MODULES = ()  # no driver but hammer
+FILES = {"usr/bin/hammer": "{build}/tests/guest/guest-hammer"}
+TAG = "5be1f00d-2a6b-4f43-9c1e-0d5f3ac0ffee"
+
+
+def outside(guest, pool):
+    pool.softdcd("backend", "add", "kept", "--size", "64M", "--tag", TAG)
+    guest.hear("accepting")
+    pool.softdcd("offer", "dev0", "--tag", TAG, "--extent", "0:32M", "--extent", "64M:32M", *WAIT)
+    same_extents(pool, "dev0", guest.hear("accepted"))
+    before = books(pool, "dev0")
+    with Neighbour(pool, "dev1") as neighbour:
+        with neighbour.resting:
+            pool.kill()
+            guest.tell("dead")
+            guest.hear("lost")
+            pool.start()
+        guest.tell("back")
+        guest.hear("still-lost")
+        same_books(before, books(pool, "dev0"), "after the daemon's death")
+        if (link := query(pool, "query-devices", id="dev0")[0]["link"]) != "awaited":
+            raise Failure(f"the link of dev0 is {link}, not awaited: its host lives")
+        guest.tell("end")
+        guest.finish()
+        # The next VM on that device works, and has what the first had accepted.
+        guest.write_initramfs((Path(__file__).parent / "lib/sane.sh").read_text(), files={
+            "usr/bin/hammer": Path(pool.softdcd_path).parent / "tests/guest/guest-hammer"})
+        guest.start()
+        guest.hear("booted")
+        same_extents(pool, "dev0", guest.hear("sane"))
+        same_books(before, books(pool, "dev0"), "with the next VM")
+        neighbour.check()

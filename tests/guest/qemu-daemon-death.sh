@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# A guest whose device's daemon dies: the device is lost to it, and it lives on.
+device=0000:0d:00.0
+extents()
+{
+	hammer $device list >/tmp/list || fail "$(cat /tmp/list)"
+	tr '\n' ';' </tmp/list
+}
+
+tell accepting
+hammer $device accept >/tmp/out || fail "$(cat /tmp/out)"
+ask accepted "$(extents)"
+same "what was said" "$answer" dead
+
+# All ones, as where there is no device; and again when the daemon is back, for QEMU is not.
+same "identity" "$(setpci -s 0d:00.0 VENDOR_ID.l)" ffffffff
+! hammer $device list >/tmp/out 2>&1 || fail "a device without a daemon answers"
+ask lost
+same "what was said" "$answer" back
+same "identity" "$(setpci -s 0d:00.0 VENDOR_ID.l)" ffffffff
+# The guest itself goes on.
+same "the guest's sum" "$(head -c 1048576 /dev/zero | md5sum | cut -c1-8)" b6d81b36
+tell still-lost
+hear end
