@@ -17,7 +17,8 @@
 #define BOOT_MAGIC       0x202
 #define BOOT_VERSION     0x20e /* le16: where the text of the version is, less 200h */
 #define BOOT_VERSION_ADD 0x200
-#define HEAD_LEN         0x8200 /* that field can reach no farther, and the text behind it */
+#define HEAD_LEN         0x10400 /* that field can reach no farther, and the text behind it */
+#define MAX_VERSION      64
 
 void guest_kernel_clear(GuestKernel *kernel)
 {
@@ -73,7 +74,7 @@ char *guest_kernel_version(const char *file, GError **error)
 			   head[at + text_len] != '/';
 	     text_len++)
 		;
-	if (at == BOOT_VERSION_ADD || text_len == 0) {
+	if (at == BOOT_VERSION_ADD || text_len == 0 || text_len > MAX_VERSION || head[at] == '.') {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
 			    "kernel %s does not say its version", file);
 		return NULL;
