@@ -31,6 +31,9 @@ static bool parse_bridge(const char *text, const MachineDeviceTraits *devices, u
 			    "more than %d host bridges", MACHINE_MAX_BRIDGES - 1);
 		return false;
 	}
+	/* Of an empty text there is nothing to split. */
+	if (!*names)
+		return find_device(devices, n_devices, "", &bridge, error);
 	for (char **name = names; *name; name++) {
 		unsigned port = spec->n_ports[bridge];
 
@@ -79,8 +82,8 @@ bool machine_window_spec_parse(const char *text, const MachineDeviceTraits *devi
 	}
 	spec.granularity = (uint32_t)granularity;
 	bridges = g_strsplit(copy, "/", -1);
-	for (char **bridge = bridges; *bridge; bridge++) {
-		if (!parse_bridge(*bridge, devices, n_devices, &spec, error)) {
+	for (unsigned i = 0; i == 0 || bridges[i]; i++) {
+		if (!parse_bridge(bridges[i] ? bridges[i] : "", devices, n_devices, &spec, error)) {
 			g_prefix_error(error, "window %s: ", text);
 			return false;
 		}
