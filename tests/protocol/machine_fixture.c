@@ -450,6 +450,29 @@ CxlRegion *fake_machine_program(FakeMachine *machine, CxlMemdev *const *memdevs,
 	return region;
 }
 
+void fake_machine_unprogram(FakeMachine *machine, CxlRegion *region)
+{
+	gint64 end = g_get_monotonic_time() + WAIT_US;
+	int rc = -ETIMEDOUT;
+
+	while (rc == -ETIMEDOUT && g_get_monotonic_time() < end)
+		rc = cxl_driver_unprogram(machine->driver, region);
+	g_assert_cmpstr(rc < 0 ? cxl_driver_error(machine->driver) : "", ==, "");
+}
+
+void fake_machine_wait_there(FakeMachine *machine, uint64_t gpa)
+{
+	gint64 end = g_get_monotonic_time() + WAIT_US;
+	uint64_t word = 1;
+
+	while (fake_machine_word(machine, gpa) != word) {
+		g_assert_cmpint(g_get_monotonic_time(), <, end);
+		g_usleep(POLL_US);
+		fake_machine_set_word(machine, gpa, word);
+	}
+	fake_machine_set_word(machine, gpa, 0);
+}
+
 static void on_mapped(void *opaque, const CxlDcGroup *group)
 {
 	FakeDevice *device = opaque;

@@ -60,6 +60,9 @@ void fake_machine_reset(FakeMachine *machine);
 /* Decoders for N devices, from DPA on; commits that came too late are tried again. */
 CxlRegion *fake_machine_program(FakeMachine *machine, CxlMemdev *const *memdevs, unsigned n,
 				uint64_t dpa, uint64_t len, uint32_t granularity);
+void fake_machine_unprogram(FakeMachine *machine, CxlRegion *region);
+/* What a device lends from the start comes when it has time: until a word there can be written. */
+void fake_machine_wait_there(FakeMachine *machine, uint64_t gpa);
 /* Begins to answer the device's events. */
 void fake_device_serve(FakeDevice *device);
 /* Until *COUNTER has reached VALUE. */
