@@ -15,6 +15,8 @@ struct KvmVm {
 	unsigned n_maps, fail_at;
 	GPtrArray *msis;
 	unsigned n_batches;
+	uint32_t levels; /* of IOAPIC pins */
+	unsigned n_edges[24];
 };
 
 struct KvmMsi {
@@ -195,7 +197,34 @@ int kvm_vm_pulse(KvmVm *vm, unsigned gsi)
 
 int kvm_vm_set_level(KvmVm *vm, unsigned gsi, bool high)
 {
+	uint32_t bit = 1U << gsi;
+
+	g_mutex_lock(&vm->lock);
+	vm->n_edges[gsi] += high && !(vm->levels & bit);
+	vm->levels = high ? vm->levels | bit : vm->levels & ~bit;
+	g_mutex_unlock(&vm->lock);
 	return 0;
+}
+
+bool vm_fake_level(KvmVm *vm, unsigned gsi)
+{
+	bool high;
+
+	g_mutex_lock(&vm->lock);
+	high = vm->levels >> gsi & 1;
+	g_mutex_unlock(&vm->lock);
+	return high;
+}
+
+unsigned vm_fake_take_edges(KvmVm *vm, unsigned gsi)
+{
+	unsigned n;
+
+	g_mutex_lock(&vm->lock);
+	n = vm->n_edges[gsi];
+	vm->n_edges[gsi] = 0;
+	g_mutex_unlock(&vm->lock);
+	return n;
 }
 
 KvmMsi *kvm_msi_new(KvmVm *vm, GError **error)
