@@ -117,8 +117,10 @@ void guest_memory_free(GuestMemory *memory)
 
 void guest_memory_set_pauser(GuestMemory *memory, const GuestPauser *pauser, void *opaque)
 {
-	memory->pauser = *pauser;
+	g_mutex_lock(&memory->order);
+	memory->pauser = pauser ? *pauser : (GuestPauser){ 0 };
 	memory->pauser_opaque = opaque;
+	g_mutex_unlock(&memory->order);
 }
 
 /* ---- listeners ---- */

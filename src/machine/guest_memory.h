@@ -58,7 +58,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestMemory, guest_memory_free)
 /*
  * How to keep vCPUs from running guest code for a moment: when pause() returns none does, until
  * resume(). From any thread, also a vCPU's own; a vCPU in the middle of an access counts as not
- * running, and stays so. Set before vCPUs run; without, a cut is seen as a short hole.
+ * running, and stays so. Set while there are vCPUs that run, NULL before these end: when it returns
+ * nobody is in a call. Without, a cut is seen as a short hole.
  */
 typedef struct GuestPauser {
 	void (*pause)(void *opaque);

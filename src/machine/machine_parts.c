@@ -227,6 +227,26 @@ static bool make_vcpus(MachineParts *parts, GError **error)
 	return true;
 }
 
+/* ---- standing still ---- */
+
+static void pause_vcpus(void *opaque)
+{
+	MachineParts *parts = opaque;
+
+	for (unsigned i = 0; i < MACHINE_MAX_CPUS && parts->vcpus[i]; i++)
+		vcpu_hold(parts->vcpus[i]);
+}
+
+static void resume_vcpus(void *opaque)
+{
+	MachineParts *parts = opaque;
+
+	for (unsigned i = 0; i < MACHINE_MAX_CPUS && parts->vcpus[i]; i++)
+		vcpu_let_go(parts->vcpus[i]);
+}
+
+static const GuestPauser pauser = { .pause = pause_vcpus, .resume = resume_vcpus };
+
 bool machine_parts_make(MachineParts *parts, const MachineConfig *config, MachineStopFunc *stop,
 			void *opaque, GError **error)
 {
@@ -251,11 +271,14 @@ bool machine_parts_start(MachineParts *parts, GError **error)
 		if (!vcpu_start(parts->vcpus[i], error))
 			return false;
 	}
+	guest_memory_set_pauser(parts->memory, &pauser, parts);
 	return true;
 }
 
 void machine_parts_stop(MachineParts *parts)
 {
+	if (parts->memory)
+		guest_memory_set_pauser(parts->memory, NULL, NULL);
 	for (unsigned i = 0; i < MACHINE_MAX_CPUS && parts->vcpus[i]; i++)
 		vcpu_stop(parts->vcpus[i]);
 	for (unsigned i = 0; i < MACHINE_MAX_CPUS && parts->vcpus[i]; i++)

@@ -39,6 +39,8 @@ struct Vcpu {
 	pthread_t thread;
 	bool has_thread;
 	atomic_bool stops;
+	/* Held over KVM_RUN, taken with TURN held: who has that comes next, see vcpu_hold(). */
+	pthread_mutex_t running, turn;
 };
 
 /* ---- creation ---- */
@@ -142,6 +144,8 @@ Vcpu *vcpu_new(const VcpuConfig *config, GError **error)
 	vcpu->entry = *config->entry;
 	vcpu->config.entry = NULL;
 	vcpu->fd = -EBADF;
+	pthread_mutex_init(&vcpu->running, NULL);
+	pthread_mutex_init(&vcpu->turn, NULL);
 	return create(vcpu, error) ? g_steal_pointer(&vcpu) : NULL;
 }
 
@@ -154,6 +158,8 @@ void vcpu_free(Vcpu *vcpu)
 	if (vcpu->run)
 		munmap(vcpu->run, vcpu->run_len);
 	fd_close_auto(&vcpu->fd);
+	pthread_mutex_destroy(&vcpu->turn);
+	pthread_mutex_destroy(&vcpu->running);
 	g_free(vcpu);
 }
 
@@ -251,14 +257,29 @@ static void handle_exit(Vcpu *vcpu)
 	}
 }
 
+/* 0 or -errno. */
+static int enter_guest(Vcpu *vcpu)
+{
+	int rc;
+
+	pthread_mutex_lock(&vcpu->turn);
+	pthread_mutex_lock(&vcpu->running);
+	pthread_mutex_unlock(&vcpu->turn);
+	rc = ioctl(vcpu->fd, KVM_RUN, 0) ? -errno : 0;
+	pthread_mutex_unlock(&vcpu->running);
+	return rc;
+}
+
 static void run_once(Vcpu *vcpu)
 {
-	if (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
+	int rc = enter_guest(vcpu);
+
+	if (rc == 0)
 		handle_exit(vcpu);
-	else if (errno == EFAULT)
+	else if (rc == -EFAULT)
 		end(vcpu, VCPU_END_KVM, "memory of the guest is not there in this process");
-	else if (errno != EINTR && errno != EAGAIN)
-		end(vcpu, VCPU_END_KVM, "KVM_RUN: %s", g_strerror(errno));
+	else if (rc != -EINTR && rc != -EAGAIN)
+		end(vcpu, VCPU_END_KVM, "KVM_RUN: %s", g_strerror(-rc));
 }
 
 static void *run_thread(void *opaque)
@@ -306,6 +327,25 @@ void vcpu_stop(Vcpu *vcpu)
 		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	if (vcpu->has_thread)
 		pthread_kill(vcpu->thread, KICK);
+}
+
+void vcpu_hold(Vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->turn);
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	if (vcpu->has_thread)
+		pthread_kill(vcpu->thread, KICK);
+	pthread_mutex_lock(&vcpu->running);
+}
+
+void vcpu_let_go(Vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	/* It may just have been told to stop. */
+	if (atomic_load(&vcpu->stops))
+		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&vcpu->running);
+	pthread_mutex_unlock(&vcpu->turn);
 }
 
 void vcpu_join(Vcpu *vcpu)

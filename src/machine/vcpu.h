@@ -41,4 +41,12 @@ void vcpu_stop(Vcpu *vcpu);
 /* Until its thread has ended. */
 void vcpu_join(Vcpu *vcpu);
 
+/*
+ * When vcpu_hold() returns it is not in the guest, and does not go there until vcpu_let_go(), which
+ * the same thread calls. One in the middle of an access goes on with that. From any thread, also a
+ * vCPU's own in the middle of an access; by one at a time for all vCPUs.
+ */
+void vcpu_hold(Vcpu *vcpu);
+void vcpu_let_go(Vcpu *vcpu);
+
 #endif
