@@ -17,9 +17,8 @@ HOST = "outer"  # the kernel of the emulated host, as tests/guest/rig names it
 MACHINE = Machine(bridges=(), windows=(), cpus=2, memory="3G", cpu="max",
                   kernel_options="quiet mitigations=off")
 
-TOOLS = ("cxl", "daxctl", "lspci", "memtester", "numactl", "mkfs.ext4")  # for the machine's guest
-TOOLS_MODULES = ("cxl_acpi", "cxl_pmem", "cxl_mem", "cxl_pci", "dax_cxl", "device_dax", "kmem",
-                 "nd_pmem", "ext4", "virtio_net")
+TOOLS = ("daxctl", "jq", "lspci", "memtester", "mkfs.ext4", "ndctl", "numactl")  # for guests
+PEEK = "tests/guest/peek/guest-peek"
 TRIES = 2
 
 
@@ -49,7 +48,7 @@ class NestedHost(Guest):
         for name in FILES:
             image.add_file(name, root / name, libraries_of=root)
         for name in ("softdcd", "softdcd-keeper", "softdcd-guest-run",
-                     "agent/softdcd-agent"):
+                     "agent/softdcd-agent", PEEK):
             if (self.build / name).exists():
                 image.add_file(f"usr/bin/{Path(name).name}", self.build / name, libraries_of=root)
         for name in kernels:
@@ -88,18 +87,16 @@ def add_modules(image, kernel, wanted):
     image.add("lib/guest/modules", "".join(names).encode())
 
 
-def write_tools(path, rig, kernel, build, script):
+def write_tools(path, rig, build, script):
     """What the machine's guests need besides softdcd's own initramfs; SCRIPT is theirs to run."""
     image = Initramfs(rig / "root")
     for name in TOOLS:
         image.add_program(name)
-    for name in ("agent/softdcd-agent", "tests/guest/peek/guest-peek"):
-        if (build / name).exists():
-            image.add_file(f"usr/bin/{Path(name).name}", build / name)
+    image.add_file("usr/bin/guest-peek", build / PEEK)
     image.add("usr/bin/guest-test", (HERE / "guest-test").read_bytes(), executable=True)
-    image.add("lib/guest/functions", (HERE / "functions").read_bytes())
+    functions = [(HERE / name).read_bytes() for name in ("functions", "machine-functions")]
+    image.add("lib/guest/functions", b"\n".join(functions))
     image.add("lib/guest/test", script.encode())
-    add_modules(image, rig / "kernel" / kernel, TOOLS_MODULES)
     image.write(path)
 
 
@@ -119,7 +116,7 @@ def run_test(tests, name, kernel, rig, directory, args):
     """Run tests/NAME.sh on the host, tests/NAME.guest in its machines; what went wrong, or ''."""
     guest_script, script = tests / f"{name}.guest", (tests / f"{name}.sh").read_text()
     tools = Path(directory) / "tools"
-    write_tools(tools, Path(rig), kernel, Path(args.softdcd).parent,
+    write_tools(tools, Path(rig), Path(args.softdcd).parent,
                 guest_script.read_text() if guest_script.exists() else "")
     if is_direct():
         host = DirectHost(rig, directory, args.softdcd, args.verbose)
@@ -139,8 +136,17 @@ def run_on(host):
         host.start({})
         host.hear("booted")
         code = host.finish()
+        if not code:
+            print_figures(host.output)
         return f"exit code {code}\n{host.log()}" if code else ""
     except Failure as failure:
         return f"{failure}\n{host.log()}"
     finally:
         host.kill()
+
+
+def print_figures(lines):
+    """What a test has measured, it prints as an object with a figure's name in it."""
+    for line in lines:
+        if line.startswith('{"figure"'):
+            print(line, flush=True)

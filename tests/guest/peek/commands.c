@@ -38,6 +38,18 @@ static int fill(const Source *source, const uint64_t *args)
 	return 0;
 }
 
+static uint64_t eight_times(uint64_t byte)
+{
+	return (byte & 0xff) * UINT64_C(0x0101010101010101);
+}
+
+static int set(const Source *source, const uint64_t *args)
+{
+	for (uint64_t i = 0; i < source->len / 8; i++)
+		words(source)[i] = eight_times(args[0]);
+	return 0;
+}
+
 static int unequal(const Source *source, uint64_t i, uint64_t want)
 {
 	printf("{\"source\": \"%s\", \"offset\": %" PRIu64 ", \"value\": \"%016" PRIx64
@@ -57,7 +69,7 @@ static int check(const Source *source, const uint64_t *args)
 
 static int same(const Source *source, const uint64_t *args)
 {
-	uint64_t want = (args[0] & 0xff) * UINT64_C(0x0101010101010101);
+	uint64_t want = eight_times(args[0]);
 
 	for (uint64_t i = 0; i < source->len / 8; i++) {
 		if (words(source)[i] != want)
@@ -192,8 +204,8 @@ static int try_out(const Source *source, const uint64_t *args)
 }
 
 const Command commands[] = {
-	{ "fill", 1, fill },       { "check", 1, check }, { "same", 1, same },
-	{ "try", 1, try_out },     { "watch", 0, watch }, { "speed", 1, speed },
-	{ "trickle", 1, trickle },
+	{ "fill", 1, fill },   { "check", 1, check },     { "set", 1, set },
+	{ "same", 1, same },   { "try", 1, try_out },     { "watch", 0, watch },
+	{ "speed", 1, speed }, { "trickle", 1, trickle },
 };
 const size_t n_commands = sizeof(commands) / sizeof(commands[0]);

@@ -106,6 +106,17 @@ static uint64_t part(const char *text, const char *source)
 	return value;
 }
 
+/* PATH, or PATH@OFFSET */
+static uint8_t *map_named(char *where, uint64_t len, const char *source)
+{
+	char *at = strrchr(where, '@');
+	uint64_t offset = at ? part(at + 1, source) : 0;
+
+	if (at)
+		*at = '\0';
+	return map_file(where, offset, len);
+}
+
 /* KIND:WHERE:LEN */
 Source source_map(const char *text)
 {
@@ -125,9 +136,9 @@ Source source_map(const char *text)
 	if (!strcmp(copy, "mem")) {
 		source.memory = map_file("/dev/mem", part(where, text), source.len);
 	} else if (!strcmp(copy, "file")) {
-		source.memory = map_file(where, 0, source.len);
+		source.memory = map_named(where, source.len, text);
 	} else if (!strcmp(copy, "dax")) {
-		source.memory = map_file(where, 0, source.len);
+		source.memory = map_named(where, source.len, text);
 		source.page_len = HUGE_PAGE; /* device_dax: never less than its alignment */
 	} else if (!strcmp(copy, "node")) {
 		source.memory = map_anonymous(source.len, (int)part(where, text), HUGE_PAGE);
