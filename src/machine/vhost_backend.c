@@ -263,15 +263,15 @@ static int add_region(void *opaque, const GuestRegion *region)
 	return rc;
 }
 
+static bool is_in(uint64_t hva, const VhostUserRegion *region)
+{
+	return hva >= region->hva && hva - region->hva < region->len;
+}
+
 static bool ring_is_in(const VhostUserRing *ring, const VhostUserRegion *region)
 {
-	const uint64_t parts[] = { ring->desc_hva, ring->avail_hva, ring->used_hva };
-
-	for (unsigned i = 0; i < G_N_ELEMENTS(parts); i++) {
-		if (parts[i] >= region->hva && parts[i] - region->hva < region->len)
-			return true;
-	}
-	return false;
+	return is_in(ring->desc_hva, region) || is_in(ring->avail_hva, region) ||
+	       is_in(ring->used_hva, region);
 }
 
 /* Rings that run, and none of them is in REGION. */
@@ -353,6 +353,31 @@ const GuestListenerOps vhost_backend_listener_ops = {
 
 /* ---- rings ---- */
 
+static bool is_known(VhostBackend *backend, uint64_t hva)
+{
+	for (guint i = 0; i < backend->regions->len; i++) {
+		if (is_in(hva, &g_array_index(backend->regions, VhostUserRegion, i)))
+			return true;
+	}
+	return false;
+}
+
+/* A daemon would end when it is given others. */
+static bool rings_are_known(VhostBackend *backend, const VhostUserRing *rings, unsigned n)
+{
+	bool known = true;
+
+	g_mutex_lock(&backend->table_lock);
+	for (unsigned i = 0; i < n; i++) {
+		if (rings[i].n > 0)
+			known = known && is_known(backend, rings[i].desc_hva) &&
+				is_known(backend, rings[i].avail_hva) &&
+				is_known(backend, rings[i].used_hva);
+	}
+	g_mutex_unlock(&backend->table_lock);
+	return known;
+}
+
 int vhost_backend_start(VhostBackend *backend, uint64_t features, const VhostUserRing *rings,
 			unsigned n)
 {
@@ -360,6 +385,10 @@ int vhost_backend_start(VhostBackend *backend, uint64_t features, const VhostUse
 	int rc;
 
 	g_assert(n <= VHOST_USER_MAX_RINGS);
+	if (!rings_are_known(backend, rings, n)) {
+		say(backend, "the guest has rings in memory that is not for it");
+		return -EFAULT;
+	}
 	/* Known before the daemon is told, so that a removal meanwhile does not miss them. */
 	g_mutex_lock(&backend->rings_lock);
 	for (unsigned i = 0; i < n; i++) {

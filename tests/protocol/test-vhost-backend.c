@@ -365,6 +365,9 @@ static void test_rings(void)
 		g_assert_cmpuint(witness.n_broken, ==, 1);
 		witness_count(&witness, "fake: 11: ", 4);
 		g_assert_true(vhost_backend_is_alive(backend));
+		/* Not in memory it has: refused, and nothing is broken. */
+		g_assert_cmpint(vhost_backend_start(backend, 0, rings, 2), ==, -EFAULT);
+		g_assert_true(vhost_backend_is_alive(backend));
 		/* And the guest starts it anew. */
 		fill_rings(&ram, rings, kick_fd, call_fd);
 		rings[1].n = 0;
@@ -520,12 +523,18 @@ static void test_add_lies(void)
 
 /* ---- other threads, other ends ---- */
 
+typedef struct Slow {
+	VhostBackend *backend;
+	GuestRegion region;
+} Slow;
+
 static gpointer start_slowly(gpointer opaque)
 {
-	VhostBackend *backend = opaque;
-	VhostUserRing ring = { .n = 16, .kick_fd = -1, .call_fd = -1 };
+	const Slow *slow = opaque;
+	VhostUserRing rings[2];
 
-	return GINT_TO_POINTER(vhost_backend_start(backend, 0, &ring, 1));
+	fill_rings(&slow->region, rings, -1, -1);
+	return GINT_TO_POINTER(vhost_backend_start(slow->backend, 0, rings, 1));
 }
 
 /* A vCPU waits for the daemon for longer than memory may: memory wins. */
@@ -537,13 +546,16 @@ static void test_removal_overtakes(void)
 	gint64 begin;
 	Witness witness;
 	GThread *thread;
+	Slow slow;
 	pid_t pid;
 
 	witness_init(&witness);
 	backend = spawn_good(&trial, &witness);
 	pid = vhost_backend_pid(backend);
+	slow = (Slow){ backend, region_make(1) };
 	g_assert_cmpint(add(backend, &region), ==, 0);
-	thread = g_thread_new("vcpu", start_slowly, backend);
+	g_assert_cmpint(add(backend, &slow.region), ==, 0);
+	thread = g_thread_new("vcpu", start_slowly, &slow);
 	witness_wait(&witness, "fake: 8: ", 0);
 	begin = g_get_monotonic_time();
 	take(backend, &region);
@@ -553,6 +565,7 @@ static void test_removal_overtakes(void)
 	witness_wait(&witness, "the guest's device with it", 1);
 	vhost_backend_free(g_steal_pointer(&backend));
 	region_end(&region);
+	region_end(&slow.region);
 	witness_clear(&witness);
 }
 

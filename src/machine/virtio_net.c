@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A network for the guest: a virtio network card on the user-mode network that passt makes. */
+#include "machine/backend_program.h"
+#include "machine/virtio_device.h"
+#include "machine/virtio_pci_wire.h"
+
+#include <gio/gio.h>
+#include <stddef.h>
+
+#define N_QUEUES  2 /* receive, transmit */
+#define QUEUE_MAX 1024
+#define PCI_CLASS 0x020000 /* Ethernet */
+
+static const char *const folders[] = { "/usr/local/bin", "/usr/bin", NULL };
+
+static void link_down(VirtioPci *pci)
+{
+	const le16 status = le16_put(0);
+
+	virtio_pci_change_space(pci, offsetof(VirtioNetSpace, status), &status, sizeof(status));
+}
+
+VirtioDevice *virtio_net_new(const VirtioContext *context, GError **error)
+{
+	g_autofree char *path = backend_program_find("passt", folders);
+	/* Locally administered. Each machine has a network of its own, so one is enough. */
+	const VirtioNetSpace space = {
+		.mac = { 0x52, 0x53, 0x44, 0x43, 0x44, 0x01 },
+		.status = le16_put(VIRTIO_NET_S_LINK_UP),
+	};
+	const VirtioDeviceConfig config = {
+		.type = VIRTIO_TYPE_NET,
+		.class_code = PCI_CLASS,
+		.features = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX |
+			    VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_OFFLOADS |
+			    VIRTIO_NET_F_MERGED_BUFFERS,
+		/* The daemon knows nothing of these two: they are about our configuration. */
+		.own_features = VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS,
+		.space = &space,
+		.space_len = sizeof(space),
+		.n_queues = N_QUEUES,
+		.queue_max = QUEUE_MAX,
+		.gone = link_down,
+	};
+	/* In the foreground, for one guest; it says nothing unless something is wrong. */
+	const char *argv[] = {
+		path, "--vhost-user", "--foreground", "--quiet", "--one-off", "--fd",
+		"3",  NULL,           NULL,
+	};
+	const VhostBackendConfig backend = { .name = "passt", .argv = argv };
+
+	if (path == NULL) {
+		g_set_error(
+			error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+			"network: no passt in PATH: apt-get install passt (Debian 13 or later)");
+		return NULL;
+	}
+	if (!backend_program_knows(path, "--vhost-user")) {
+		g_set_error(
+			error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+			"network: %s is too old, it has no --vhost-user: passt of 2025 or later "
+			"has (Debian 13)",
+			path);
+		return NULL;
+	}
+	/* In an initramfs it cannot change its root any other way. */
+	if (backend_program_knows(path, "--chroot-fallback"))
+		argv[G_N_ELEMENTS(argv) - 2] = "--chroot-fallback";
+	return virtio_device_new(context, &config, &backend, error);
+}

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* virtio devices as a guest's driver sees them, in front of a daemon: ours, virtiofsd, passt. */
+#include "vhost_fake.h"
+#include "virtio_driver.h"
+
+#include <glib/gstdio.h>
+#include <signal.h>
+
+#define WANTED UINT64_MAX
+
+/* ---- a device with the fake daemon ---- */
+
+static const uint8_t fake_space[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+
+static void fake_gone(VirtioPci *pci)
+{
+	const uint8_t gone = 0xee;
+
+	virtio_pci_change_space(pci, 7, &gone, 1);
+}
+
+static VirtioDevice *fake_device(Driver *driver, unsigned traits)
+{
+	VirtioContext context = driver_context(driver);
+	g_autofree char *traits_text = g_strdup_printf("%u", traits);
+	const char *const argv[] = { "/proc/self/exe", "--fake", traits_text, "0", "0", "0", NULL };
+	const VhostBackendConfig backend = { .name = "fake", .argv = argv };
+	const VirtioDeviceConfig config = {
+		.type = VIRTIO_TYPE_NET,
+		.class_code = 0x020000,
+		.features = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX,
+		.own_features = VIRTIO_NET_F_MAC,
+		.space = fake_space,
+		.space_len = sizeof(fake_space),
+		.n_queues = 2,
+		.queue_max = 256,
+		.gone = fake_gone,
+	};
+	g_autoptr(GError) error = NULL;
+	VirtioDevice *device = virtio_device_new(&context, &config, &backend, &error);
+
+	g_assert_no_error(error);
+	driver_find(driver, virtio_device_peek_pci(device));
+	return device;
+}
+
+static bool has_said(Driver *driver, const char *text)
+{
+	bool found;
+
+	g_mutex_lock(&driver->lock);
+	found = strstr(driver->said->str, text) != NULL;
+	g_mutex_unlock(&driver->lock);
+	return found;
+}
+
+static void wait_said(Driver *driver, const char *text)
+{
+	gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+
+	while (!has_said(driver, text)) {
+		if (g_get_monotonic_time() > deadline)
+			g_error("not said: %s", text);
+		g_usleep(1000);
+	}
+}
+
+/* virtio 1.2, 4.1.4: each structure is found through a capability. */
+static void test_capabilities(void)
+{
+	static const struct {
+		uint32_t offset, length;
+	} wanted[] = {
+		[VIRTIO_PCI_CAP_COMMON] = { 0, 0x38 },
+		[VIRTIO_PCI_CAP_NOTIFY] = { 0x3000, 8 },
+		[VIRTIO_PCI_CAP_ISR] = { 0x1000, 1 },
+		[VIRTIO_PCI_CAP_DEVICE] = { 0x2000, 8 },
+	};
+	g_autoptr(VirtioDevice) device = NULL;
+	unsigned found = 0;
+	Driver driver;
+
+	driver_init(&driver);
+	device = fake_device(&driver, FAKE_SLOTS);
+	g_assert_cmphex(driver_config_get(&driver, 0, 4), ==, 0x10411af4);
+	g_assert_cmphex(driver_config_get(&driver, 8, 4), ==, 0x02000001);
+	for (unsigned cap = driver_config_get(&driver, PCI_CFG_CAP_PTR, 1); cap != 0;
+	     cap = driver_config_get(&driver, cap + 1, 1)) {
+		unsigned type = driver_config_get(&driver, cap + 3, 1);
+
+		if (driver_config_get(&driver, cap, 1) != 0x09)
+			continue;
+		g_assert_cmpuint(type, <, G_N_ELEMENTS(wanted));
+		g_assert_cmpuint(driver_config_get(&driver, cap + 2, 1), ==,
+				 type == VIRTIO_PCI_CAP_NOTIFY ? 20 : 16);
+		g_assert_cmpuint(driver_config_get(&driver, cap + 4, 1), ==, 0);
+		g_assert_cmphex(driver_config_get(&driver, cap + 8, 4), ==, wanted[type].offset);
+		g_assert_cmphex(driver_config_get(&driver, cap + 12, 4), ==, wanted[type].length);
+		if (type == VIRTIO_PCI_CAP_NOTIFY)
+			g_assert_cmpuint(driver_config_get(&driver, cap + 16, 4), ==, 4);
+		found |= 1u << type;
+	}
+	g_assert_cmphex(found, ==, 0x1e);
+	virtio_device_free(g_steal_pointer(&device));
+	driver_clear(&driver);
+}
+
+static void test_registers(void)
+{
+	static const unsigned bad_sizes[] = { 0, 100, 512 };
+	g_autoptr(VirtioDevice) device = NULL;
+	Driver driver;
+
+	driver_init(&driver);
+	device = fake_device(&driver, FAKE_SLOTS);
+	g_assert_cmphex(driver_negotiate(&driver, WANTED), ==,
+			VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_NET_F_MAC);
+	/* Features stay as agreed. */
+	WRITE(&driver, driver_feature, 0);
+	g_assert_cmphex(READ(&driver, driver_feature), ==, 1);
+	WRITE(&driver, driver_feature_select, 2);
+	g_assert_cmphex(READ(&driver, driver_feature), ==, 0);
+	WRITE(&driver, device_feature_select, UINT32_MAX);
+	g_assert_cmphex(READ(&driver, device_feature), ==, 0);
+	g_assert_cmpuint(READ(&driver, n_queues), ==, 2);
+
+	WRITE(&driver, queue_select, 1);
+	g_assert_cmpuint(READ(&driver, queue_size), ==, 256);
+	g_assert_cmpuint(READ(&driver, queue_notify_off), ==, 1);
+	g_assert_cmphex(READ(&driver, queue_vector), ==, VIRTIO_NO_VECTOR);
+	for (unsigned bad = 0; bad < G_N_ELEMENTS(bad_sizes); bad++) {
+		WRITE(&driver, queue_size, bad_sizes[bad]);
+		g_assert_cmpuint(READ(&driver, queue_size), ==, 256);
+	}
+	WRITE(&driver, queue_vector, 3);
+	g_assert_cmphex(READ(&driver, queue_vector), ==, VIRTIO_NO_VECTOR);
+	WRITE(&driver, config_vector, 2);
+	g_assert_cmphex(READ(&driver, config_vector), ==, 2);
+	WRITE(&driver, queue_desc, UINT64_C(0x123456789abcdef0));
+	driver_write(&driver, COMMON(queue_desc) + 4, 4, 0x11111111);
+	g_assert_cmphex(READ(&driver, queue_desc), ==, UINT64_C(0x111111119abcdef0));
+	/* Enabled: then all is fixed. */
+	WRITE(&driver, queue_enable, 1);
+	WRITE(&driver, queue_desc, 0);
+	WRITE(&driver, queue_size, 16);
+	WRITE(&driver, queue_enable, 0);
+	g_assert_cmphex(READ(&driver, queue_desc), ==, UINT64_C(0x111111119abcdef0));
+	g_assert_cmpuint(READ(&driver, queue_size), ==, 256);
+	g_assert_cmpuint(READ(&driver, queue_enable), ==, 1);
+	/* No such queue. */
+	WRITE(&driver, queue_select, 2);
+	WRITE(&driver, queue_size, 16);
+	WRITE(&driver, queue_desc, 1);
+	g_assert_cmpuint(READ(&driver, queue_size), ==, 0);
+	g_assert_cmphex(READ(&driver, queue_desc), ==, 0);
+	driver_kick(&driver, 2);
+	driver_kick(&driver, 1000);
+	/* Device configuration; nothing behind it, nothing to write. */
+	driver_write(&driver, 0x2000, 8, 0);
+	g_assert_cmphex(driver_read(&driver, 0x2000, 8), ==, UINT64_C(0x0807060504030201));
+	g_assert_cmphex(driver_read(&driver, 0x2004, 8), ==, 0x08070605);
+	g_assert_cmphex(driver_read(&driver, 0x1000, 1), ==, 0);
+	g_assert_cmphex(driver_read(&driver, 0x38, 8), ==, 0);
+
+	WRITE(&driver, status, 0);
+	WRITE(&driver, queue_select, 1);
+	g_assert_cmpuint(READ(&driver, queue_enable), ==, 0);
+	g_assert_cmphex(READ(&driver, queue_desc), ==, 0);
+	/* Without virtio 1, and with what is not offered: no. */
+	for (unsigned bad = 0; bad < 2; bad++) {
+		WRITE(&driver, status, 0);
+		WRITE(&driver, status, 0x03);
+		WRITE(&driver, driver_feature_select, 1);
+		WRITE(&driver, driver_feature, bad == 0 ? 0 : 3);
+		WRITE(&driver, status, 0x0b);
+		g_assert_cmphex(READ(&driver, status), ==, 0x03);
+		WRITE(&driver, status, 0x0f);
+		g_assert_cmphex(READ(&driver, status), ==, 0x03);
+	}
+	virtio_device_free(g_steal_pointer(&device));
+	driver_clear(&driver);
+}
+
+static void test_run(void)
+{
+	for (unsigned round = 0; round < 2; round++) {
+		g_autoptr(VirtioDevice) device = NULL;
+		Driver driver;
+
+		driver_init(&driver);
+		device = fake_device(&driver, round == 0 ? FAKE_SLOTS : FAKE_FORKS);
+		for (unsigned start = 0; start < 3; start++) {
+			driver_start(&driver, WANTED, 2);
+			g_assert_cmphex(READ(&driver, status), ==, 0x0f);
+			driver_kick(&driver, 1);
+			driver_wait_irq(&driver, 2);
+			driver_kick(&driver, 0);
+			driver_wait_irq(&driver, 1);
+			/* An interrupt elsewhere, while it runs. */
+			WRITE(&driver, queue_select, 1);
+			WRITE(&driver, queue_vector, 0);
+			driver_kick(&driver, 1);
+			driver_wait_irq(&driver, 0);
+			if (start == 1)
+				pci_device_reset(driver.pci);
+			if (start == 1)
+				driver_find(&driver, driver.pci);
+		}
+		g_assert_false(has_said(&driver, "ended"));
+		virtio_device_free(g_steal_pointer(&device));
+		driver_clear(&driver);
+	}
+}
+
+/* Rings where there is no memory, or not for it: the driver hears of it and may try again. */
+static void test_bad_rings(void)
+{
+	static const uint64_t bases[] = {
+		DRIVER_RAM_LEN,       DRIVER_RAM_LEN - 0x20000, /* the second queue's */
+		UINT64_MAX - 0x2000f, /* wraps */ UINT64_C(0x5000000000), 8, /* not aligned */
+	};
+	g_autoptr(VirtioDevice) device = NULL;
+	Driver driver;
+
+	driver_init(&driver);
+	device = fake_device(&driver, FAKE_SLOTS);
+	for (unsigned row = 0; row < G_N_ELEMENTS(bases); row++) {
+		driver_negotiate(&driver, WANTED);
+		WRITE(&driver, config_vector, 0);
+		driver_add_queue(&driver, 0, 0);
+		driver_add_queue(&driver, 1, bases[row]);
+		WRITE(&driver, status, 0x0f);
+		g_assert_cmphex(READ(&driver, status), ==, 0x4f);
+		driver_wait_irq(&driver, 0);
+		driver_start(&driver, WANTED, 2);
+		g_assert_cmphex(READ(&driver, status), ==, 0x0f);
+		driver_kick(&driver, 1);
+		driver_wait_irq(&driver, 2);
+	}
+	g_assert_true(vhost_backend_is_alive(virtio_device_peek_backend(device)));
+	virtio_device_free(g_steal_pointer(&device));
+	driver_clear(&driver);
+}
+
+/* Memory comes and goes under a running device, and once with its rings. */
+static void test_memory(void)
+{
+	g_autoptr(VirtioDevice) device = NULL;
+	GuestRegion extent;
+	Driver driver;
+
+	driver_init(&driver);
+	device = fake_device(&driver, FAKE_SLOTS);
+	driver_start(&driver, WANTED, 2);
+	extent = driver_extent(&driver);
+	for (unsigned round = 0; round < 20; round++) {
+		g_assert_cmpint(guest_memory_add(driver.memory, &extent), ==, 0);
+		driver_kick(&driver, 0);
+		driver_wait_irq(&driver, 1);
+		guest_memory_remove(driver.memory, extent.gpa, extent.len);
+	}
+	g_assert_cmpuint(guest_memory_max_regions(driver.memory), ==, FAKE_N_SLOTS - 1);
+
+	g_assert_cmpint(guest_memory_add(driver.memory, &extent), ==, 0);
+	driver_negotiate(&driver, WANTED);
+	WRITE(&driver, config_vector, 0);
+	driver_add_queue(&driver, 0, 0);
+	driver_add_queue(&driver, 1, extent.gpa);
+	WRITE(&driver, status, 0x0f);
+	g_assert_cmphex(READ(&driver, status), ==, 0x0f);
+	guest_memory_remove(driver.memory, extent.gpa, extent.len);
+	g_assert_cmphex(READ(&driver, status), ==, 0x4f);
+	driver_wait_irq(&driver, 0);
+	g_assert_true(vhost_backend_is_alive(virtio_device_peek_backend(device)));
+	driver_start(&driver, WANTED, 2);
+	driver_kick(&driver, 0);
+	driver_wait_irq(&driver, 1);
+	virtio_device_free(g_steal_pointer(&device));
+	munmap(extent.hva, extent.len);
+	driver_clear(&driver);
+}
+
+/* The daemon ends: the driver hears of it, and starting anew does not help. */
+static void test_gone(void)
+{
+	g_autoptr(VirtioDevice) device = NULL;
+	Driver driver;
+
+	driver_init(&driver);
+	device = fake_device(&driver, FAKE_SLOTS);
+	driver_start(&driver, WANTED, 2);
+	kill(vhost_backend_pid(virtio_device_peek_backend(device)), SIGKILL);
+	driver_wait_irq(&driver, 0);
+	wait_said(&driver, "ended by itself");
+	g_assert_cmphex(READ(&driver, status), ==, 0x4f);
+	while (driver_read(&driver, 0x2007, 1) != 0xee)
+		g_usleep(1000);
+	g_assert_cmpuint(READ(&driver, generation), ==, 1);
+	driver_kick(&driver, 0);
+	driver_start(&driver, WANTED, 2);
+	g_assert_cmphex(READ(&driver, status), ==, 0x4f);
+	virtio_device_free(g_steal_pointer(&device));
+	driver_clear(&driver);
+}
+
+/* ---- real daemons ---- */
+
+/* Skips the test when the daemon is not there, or cannot be used here. */
+static bool is_found(const VirtioDevice *device, const GError *error)
+{
+	if (device == NULL)
+		g_test_skip(error->message);
+	return device != NULL;
+}
+
+/* FUSE: struct fuse_in_header, then the request; struct fuse_out_header, then its reply. */
+#define FUSE_IN_LEN  40
+#define FUSE_OUT_LEN 16
+#define FUSE_INIT    26
+#define FUSE_STATFS  17
+
+static void fuse_request(Driver *driver, uint16_t index, uint32_t opcode, const uint32_t *body,
+			 unsigned n_body, uint64_t reply_gpa)
+{
+	uint8_t *in = driver->ram.hva + DRIVER_BUFFERS;
+	uint32_t in_len = FUSE_IN_LEN + n_body * 4;
+	const DriverPart parts[] = {
+		{ DRIVER_BUFFERS, in_len, false },
+		{ reply_gpa, 0x1000, true },
+	};
+
+	memset(in, 0, in_len);
+	le32_store(in, in_len);
+	le32_store(in + 4, opcode);
+	le64_store(in + 8, index + 1); /* unique */
+	le64_store(in + 16, 1);        /* the root's node */
+	for (unsigned i = 0; i < n_body; i++)
+		le32_store(in + FUSE_IN_LEN + 4 * i, body[i]);
+	driver_submit(driver, 1, index, parts, 2);
+	driver_wait_irq(driver, 2);
+	(void)driver_wait_used(driver, 1, index);
+}
+
+static void test_virtiofsd(void)
+{
+	/* Major and minor version, read-ahead, flags. */
+	static const uint32_t init[] = { 7, 31, 0x20000, 0 };
+	g_autofree char *dir = g_dir_make_tmp("softdcd-share-XXXXXX", NULL);
+	g_autoptr(VirtioDevice) device = NULL;
+	g_autoptr(GError) error = NULL;
+	VirtioContext context;
+	GuestRegion extent;
+	uint8_t *out;
+	Driver driver;
+
+	driver_init(&driver);
+	context = driver_context(&driver);
+	device = virtio_share_new(&context, dir, "some tag", &error);
+	if (!is_found(device, error)) {
+		g_rmdir(dir);
+		driver_clear(&driver);
+		return;
+	}
+	driver_find(&driver, virtio_device_peek_pci(device));
+	g_assert_cmphex(driver_config_get(&driver, 0, 4), ==, 0x105a1af4);
+	g_assert_cmphex(driver_read(&driver, 0x2000, 8), ==, UINT64_C(0x67617420656d6f73));
+	g_assert_cmphex(driver_read(&driver, 0x2008, 8), ==, 0);
+	g_assert_cmpuint(driver_read(&driver, 0x2000 + 36, 4), ==, 1);
+	driver_start(&driver, VIRTIO_F_VERSION_1, 2);
+	g_assert_cmphex(READ(&driver, status), ==, 0x0f);
+
+	out = driver.ram.hva + DRIVER_BUFFERS + 0x10000;
+	fuse_request(&driver, 0, FUSE_INIT, init, G_N_ELEMENTS(init), DRIVER_BUFFERS + 0x10000);
+	g_assert_cmpuint(le32_load(out + 4), ==, 0);
+	g_assert_cmpuint(le32_load(out + FUSE_OUT_LEN), ==, 7);
+
+	/* The same into memory that comes, and goes again. */
+	extent = driver_extent(&driver);
+	for (uint16_t round = 0; round < 5; round++) {
+		memset(out, 0xff, 0x1000);
+		g_assert_cmpint(guest_memory_add(driver.memory, &extent), ==, 0);
+		fuse_request(&driver, 1 + round, FUSE_STATFS, NULL, 0,
+			     extent.gpa + DRIVER_BUFFERS + 0x10000);
+		g_assert_cmpint((int32_t)le32_load(out + 4), ==, 0);
+		g_assert_cmpuint(le64_load(out + 8), ==, 2 + round);
+		guest_memory_remove(driver.memory, extent.gpa, extent.len);
+	}
+	g_assert_true(vhost_backend_is_alive(virtio_device_peek_backend(device)));
+	virtio_device_free(g_steal_pointer(&device));
+	munmap(extent.hva, extent.len);
+	g_rmdir(dir);
+	driver_clear(&driver);
+}
+
+/* An Ethernet frame behind a header of zeros: who has the first address of the link? */
+static void test_passt(void)
+{
+	static const uint8_t discover[] = {
+		/* to all, from us, IPv6 router solicitation from the unspecified address */
+		0x33, 0x33, 0, 0, 0,  2,   0x52, 0x53, 0x44, 0x43, 0x44, 0x01, 0x86, 0xdd, 0x60, 0,
+		0,    0,    0, 8, 58, 255, 0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+		0,    0,    0, 0, 0,  0,   0xff, 2,    0,    0,    0,    0,    0,    0,    0,    0,
+		0,    0,    0, 0, 0,  2,   133,  0,    0x7b, 0xb8, 0,    0,    0,    0,
+	};
+	g_autoptr(VirtioDevice) device = NULL;
+	g_autoptr(GError) error = NULL;
+	GuestRegion extent;
+	VirtioContext context;
+	Driver driver;
+
+	driver_init(&driver);
+	context = driver_context(&driver);
+	device = virtio_net_new(&context, &error);
+	if (!is_found(device, error)) {
+		driver_clear(&driver);
+		return;
+	}
+	driver_find(&driver, virtio_device_peek_pci(device));
+	g_assert_cmphex(driver_config_get(&driver, 0, 4), ==, 0x10411af4);
+	g_assert_cmphex(driver_read(&driver, 0x2000, 8), ==, UINT64_C(0x0001014443445352));
+	driver_start(&driver, VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MAC, 2);
+	g_assert_cmphex(READ(&driver, status), ==, 0x0f);
+	extent = driver_extent(&driver);
+	for (uint16_t round = 0; round < 5; round++) {
+		DriverPart parts[] = { { DRIVER_BUFFERS, 12 + sizeof(discover), false } };
+
+		memset(driver.ram.hva + DRIVER_BUFFERS, 0, 12);
+		memcpy(driver.ram.hva + DRIVER_BUFFERS + 12, discover, sizeof(discover));
+		g_assert_cmpint(guest_memory_add(driver.memory, &extent), ==, 0);
+		parts[0].gpa += extent.gpa;
+		driver_submit(&driver, 1, round, parts, 1);
+		(void)driver_wait_used(&driver, 1, round);
+		guest_memory_remove(driver.memory, extent.gpa, extent.len);
+	}
+	g_assert_true(vhost_backend_is_alive(virtio_device_peek_backend(device)));
+	virtio_device_free(g_steal_pointer(&device));
+	munmap(extent.hva, extent.len);
+	driver_clear(&driver);
+}
+
+/* What can be wrong with a share before there is a daemon. */
+static void test_refusals(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *long_tag = g_strnfill(VIRTIO_FS_TAG_LEN + 1, 'x');
+	VirtioContext context;
+	Driver driver;
+
+	driver_init(&driver);
+	context = driver_context(&driver);
+	g_assert_null(virtio_share_new(&context, "/", long_tag, &error));
+	g_assert_nonnull(strstr(error->message, "has 37 bytes; it must have 1 to 36"));
+	g_clear_error(&error);
+	g_assert_null(virtio_share_new(&context, "/", "", &error));
+	g_clear_error(&error);
+	g_assert_null(virtio_share_new(&context, "/nonexistent/dir", "tag", &error));
+	g_assert_nonnull(strstr(error->message, "/nonexistent/dir: no such directory"));
+	driver_clear(&driver);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "--fake") == 0)
+		return fake_main(argc, argv);
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/protocol/virtio-device/capabilities", test_capabilities);
+	g_test_add_func("/protocol/virtio-device/registers", test_registers);
+	g_test_add_func("/protocol/virtio-device/run", test_run);
+	g_test_add_func("/protocol/virtio-device/bad-rings", test_bad_rings);
+	g_test_add_func("/protocol/virtio-device/memory", test_memory);
+	g_test_add_func("/protocol/virtio-device/gone", test_gone);
+	g_test_add_func("/protocol/virtio-device/virtiofsd", test_virtiofsd);
+	g_test_add_func("/protocol/virtio-device/passt", test_passt);
+	g_test_add_func("/protocol/virtio-device/refusals", test_refusals);
+	return g_test_run();
+}
