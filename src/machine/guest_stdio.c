@@ -80,9 +80,9 @@ static void on_console(void *opaque, const uint8_t *bytes, size_t len)
 	bool ends;
 
 	if (!stdio->config.has_command)
-		pump_write(STDOUT_FILENO, bytes, len);
+		pump_write(stdio->config.out_fd, bytes, len);
 	else if (stdio->config.shows_console)
-		pump_write(STDERR_FILENO, bytes, len);
+		pump_write(stdio->config.err_fd, bytes, len);
 	pthread_mutex_lock(&stdio->lock);
 	ends = keep_console(stdio, bytes, len);
 	pthread_mutex_unlock(&stdio->lock);
@@ -92,12 +92,16 @@ static void on_console(void *opaque, const uint8_t *bytes, size_t len)
 
 static void on_stdout(void *opaque, const uint8_t *bytes, size_t len)
 {
-	pump_write(STDOUT_FILENO, bytes, len);
+	GuestStdio *stdio = opaque;
+
+	pump_write(stdio->config.out_fd, bytes, len);
 }
 
 static void on_stderr(void *opaque, const uint8_t *bytes, size_t len)
 {
-	pump_write(STDERR_FILENO, bytes, len);
+	GuestStdio *stdio = opaque;
+
+	pump_write(stdio->config.err_fd, bytes, len);
 }
 
 /* ---- control lines ---- */
@@ -112,7 +116,7 @@ static void send_size(GuestStdio *stdio)
 	g_autofree char *line = NULL;
 	unsigned rows, columns;
 
-	if (!terminal_size(STDIN_FILENO, &rows, &columns))
+	if (!terminal_size(stdio->config.in_fd, &rows, &columns))
 		return;
 	line = g_strdup_printf("winsize %u %u\n", rows, columns);
 	send_line(stdio, line);
@@ -148,7 +152,7 @@ static void start_input(GuestStdio *stdio)
 	send_size(stdio);
 	/* Without a thread the command gets no input, which it is told at once. */
 	stdio->in = stdio->config.has_command
-			    ? pump_in_new(STDIN_FILENO, stdio->config.serials[COM_COMMAND],
+			    ? pump_in_new(stdio->config.in_fd, stdio->config.serials[COM_COMMAND],
 					  &command_in_ops, stdio, NULL)
 			    : stdio->in;
 	if (stdio->config.has_command && !stdio->in)
@@ -244,7 +248,7 @@ static bool start(GuestStdio *stdio, GError **error)
 		[COM_STDERR] = on_stderr,
 		[COM_CONTROL] = on_control,
 	};
-	bool is_terminal = isatty(STDIN_FILENO);
+	bool is_terminal = isatty(stdio->config.in_fd);
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(funcs); i++) {
 		Serial *serial = stdio->config.serials[i];
@@ -260,8 +264,8 @@ static bool start(GuestStdio *stdio, GError **error)
 	}
 	if (stdio->config.has_command)
 		return true;
-	terminal_set_raw(&stdio->terminal, STDIN_FILENO);
-	stdio->in = pump_in_new(STDIN_FILENO, stdio->config.serials[COM_CONSOLE],
+	terminal_set_raw(&stdio->terminal, stdio->config.in_fd);
+	stdio->in = pump_in_new(stdio->config.in_fd, stdio->config.serials[COM_CONSOLE],
 				is_terminal ? &console_ops : &plain_ops, stdio, error);
 	return stdio->in;
 }

@@ -11,9 +11,10 @@
 typedef struct GuestStdio GuestStdio;
 
 typedef struct GuestStdioConfig {
-	Serial *const *serials; /* MACHINE_N_SERIAL, COM1 first; they outlive it */
-	bool has_command;       /* see guest_command.h */
-	bool shows_console;     /* with a command: on stderr */
+	Serial *const *serials;    /* MACHINE_N_SERIAL, COM1 first; they outlive it */
+	int in_fd, out_fd, err_fd; /* stay the caller's */
+	bool has_command;          /* see guest_command.h */
+	bool shows_console;        /* with a command: on stderr */
 	/* From threads of its own; may be NULL. */
 	void (*command_ended)(void *opaque, int code); /* its output has been written */
 	void (*panicked)(void *opaque);                /* and will not reboot by itself */

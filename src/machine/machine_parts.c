@@ -8,6 +8,7 @@
 #include <gio/gio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 /* ---- hearing of ends ---- */
 
@@ -192,6 +193,9 @@ static bool make_stdio(MachineParts *parts, GError **error)
 {
 	const GuestStdioConfig config = {
 		.serials = parts->serials,
+		.in_fd = STDIN_FILENO,
+		.out_fd = STDOUT_FILENO,
+		.err_fd = STDERR_FILENO,
 		.has_command = parts->config->has_command,
 		.shows_console = parts->config->verbose,
 		.command_ended = on_command_end,
