@@ -3,6 +3,7 @@
 #include "machine/machine_parts.h"
 
 #include "machine/acpi.h"
+#include "machine/machine_virtio.h"
 
 #include <errno.h>
 #include <gio/gio.h>
@@ -119,9 +120,16 @@ static bool make_pci(MachineParts *parts, GError **error)
 		.log = config->log,
 		.opaque = config->opaque,
 	};
+	const VirtioContext virtio = {
+		.vm = parts->vm,
+		.bus = parts->bus,
+		.memory = parts->memory,
+		.log = config->log,
+		.opaque = config->opaque,
+	};
 
 	parts->pci = pci_host_new(&pci, error);
-	if (!parts->pci)
+	if (!parts->pci || !machine_virtio_make(config, &virtio, parts->pci, &parts->virtio, error))
 		return false;
 	for (unsigned i = 0; i < config->n_devices; i++) {
 		if (!pci_host_attach(parts->pci, i, &config->devices[i], error))
@@ -298,6 +306,7 @@ void machine_parts_clear(MachineParts *parts)
 		g_clear_pointer(&parts->vcpus[i], vcpu_free);
 	g_clear_pointer(&parts->stdio, guest_stdio_free);
 	g_clear_pointer(&parts->pci, pci_host_free);
+	g_clear_pointer(&parts->virtio, g_ptr_array_unref);
 	g_clear_pointer(&parts->legacy, legacy_free);
 	for (unsigned i = 0; i < MACHINE_N_SERIAL; i++)
 		g_clear_pointer(&parts->serials[i], serial_free);

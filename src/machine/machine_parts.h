@@ -33,6 +33,7 @@ typedef struct MachineParts {
 	Serial *serials[MACHINE_N_SERIAL];
 	Legacy *legacy;
 	PciHost *pci;
+	GPtrArray *virtio; /* VirtioDevice */
 	GuestStdio *stdio;
 	LoaderEntry entry;
 	Vcpu *vcpus[MACHINE_MAX_CPUS];
