@@ -13,6 +13,7 @@
 #include "machine/ram.h"
 #include "machine/serial.h"
 #include "machine/vcpu.h"
+#include "machine/virtio_device.h"
 #include "machine/vm.h"
 
 /* Why parts stop; any thread, only the first counts. WHY may be NULL. */
@@ -33,6 +34,7 @@ typedef struct MachineParts {
 	Serial *serials[MACHINE_N_SERIAL];
 	Legacy *legacy;
 	PciHost *pci;
+	GPtrArray *virtio; /* VirtioDevice; off the bus before they go */
 	GPtrArray *virtio; /* VirtioDevice */
 	GuestStdio *stdio;
 	LoaderEntry entry;
