@@ -109,36 +109,6 @@ static bool make_ports(MachineParts *parts, GError **error)
 	return parts->legacy ? true : fail(error, -EBUSY, "I/O ports");
 }
 
-static bool plug_virtio(MachineParts *parts, VirtioDevice *device, GError **error)
-{
-	if (!device)
-		return false;
-	g_ptr_array_add(parts->virtio, device);
-	return pci_host_plug(parts->pci, virtio_device_peek_pci(device), error);
-}
-
-static bool make_virtio(MachineParts *parts, GError **error)
-{
-	const MachineConfig *config = parts->config;
-	const VirtioContext context = {
-		.vm = parts->vm,
-		.bus = parts->bus,
-		.memory = parts->memory,
-		.log = config->log,
-		.opaque = config->opaque,
-	};
-
-	parts->virtio = g_ptr_array_new_with_free_func((GDestroyNotify)virtio_device_free);
-	for (unsigned i = 0; i < config->n_shares; i++) {
-		const MachineShare *share = &config->shares[i];
-
-		if (!plug_virtio(parts, virtio_share_new(&context, share->dir, share->tag, error),
-				 error))
-			return false;
-	}
-	return !config->has_net || plug_virtio(parts, virtio_net_new(&context, error), error);
-}
-
 /* Devices of pools come last: what their mappings may be depends on all the others. */
 static bool make_pci(MachineParts *parts, GError **error)
 {
@@ -337,7 +307,6 @@ void machine_parts_clear(MachineParts *parts)
 		g_clear_pointer(&parts->vcpus[i], vcpu_free);
 	g_clear_pointer(&parts->stdio, guest_stdio_free);
 	g_clear_pointer(&parts->pci, pci_host_free);
-	g_clear_pointer(&parts->virtio, g_ptr_array_unref);
 	g_clear_pointer(&parts->virtio, g_ptr_array_unref);
 	g_clear_pointer(&parts->legacy, legacy_free);
 	for (unsigned i = 0; i < MACHINE_N_SERIAL; i++)

@@ -35,7 +35,6 @@ typedef struct MachineParts {
 	Legacy *legacy;
 	PciHost *pci;
 	GPtrArray *virtio; /* VirtioDevice; off the bus before they go */
-	GPtrArray *virtio; /* VirtioDevice */
 	GuestStdio *stdio;
 	LoaderEntry entry;
 	Vcpu *vcpus[MACHINE_MAX_CPUS];
