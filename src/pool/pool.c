@@ -314,12 +314,28 @@ static bool remove_everything(Pool *pool)
 	return ok;
 }
 
+static gboolean quit(gpointer loop)
+{
+	g_main_loop_quit(loop);
+	return G_SOURCE_REMOVE;
+}
+
+/* From within the loop: before it runs, quitting is without effect. */
+static void quit_loop(Pool *pool)
+{
+	g_autoptr(GSource) source = g_idle_source_new();
+
+	g_source_set_priority(source, G_PRIORITY_DEFAULT);
+	g_source_set_callback(source, quit, pool->loop, NULL);
+	g_source_attach(source, pool->context);
+}
+
 /* Links first: nobody calls in any more. */
 void pool_stop(Pool *pool)
 {
 	if (pool->stopped)
 		return;
-	g_main_loop_quit(pool->loop);
+	quit_loop(pool);
 	g_thread_join(pool->thread);
 	/* From here on this thread owns the state. */
 	pool->stopped = pool->config.durable;

@@ -292,6 +292,16 @@ static void test_link_comes_late(void)
 
 #define P "/protocol/pool/life/"
 
+/* Its thread may not have begun yet. */
+static void test_short_life(void)
+{
+	for (int i = 0; i < 500; i++) {
+		PoolConfig config = { 0 };
+
+		pool_free(pool_new(&config));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -300,5 +310,6 @@ int main(int argc, char **argv)
 	g_test_add_func(P "parts", test_parts);
 	g_test_add_func(P "control-only", test_control_only);
 	g_test_add_func(P "link-comes-late", test_link_comes_late);
+	g_test_add_func(P "short-life", test_short_life);
 	return g_test_run();
 }
