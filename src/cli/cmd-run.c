@@ -195,12 +195,14 @@ static ExitCode run(const CliArgs *args)
 		.shares = g_array_new(FALSE, FALSE, sizeof(MachineShare)),
 		.texts = g_ptr_array_new_with_free_func(g_free),
 	};
-	ExitCode code = EXIT_DONE;
+	ExitCode code;
 
 	/* Each extent comes with a file. */
 	nofile_raise(NOFILE_WANTED);
 	block_signals();
-	if (cli_n_values(args, "device"))
+	if (!cli_n_values(args, "device"))
+		code = run_start_pool(&cmd);
+	else if ((code = run_refuse_pool_options(&cmd)) == EXIT_DONE)
 		code = run_find_devices(&cmd);
 	if (code == EXIT_DONE && !read_options(&cmd))
 		code = EXIT_USAGE;
@@ -208,6 +210,7 @@ static ExitCode run(const CliArgs *args)
 		code = run_find_guest(&cmd);
 	if (code == EXIT_DONE)
 		code = run_machine(&cmd);
+	run_end_pool(cmd.pool);
 	g_clear_pointer(&cmd.initrd, g_bytes_unref);
 	g_array_unref(cmd.devices);
 	g_array_unref(cmd.machine_devices);
@@ -237,7 +240,19 @@ static const CliParam options[] = {
 	  .meta = "NAME",
 	  .repeatable = true,
 	  .source = CLI_FROM_DEVICES,
-	  .help = "a device of the pool for the guest" },
+	  .help = "a device of the pool for the guest; without it the machine gets a pool of its "
+		  "own, which ends with it" },
+	{ .name = "dc",
+	  .type = CLI_SIZE,
+	  .help = "dynamic capacity of the own pool, a multiple of 256 MiB; default 4G without "
+		  "--ram and --pmem, else none" },
+	{ .name = "ram",
+	  .type = CLI_SIZE,
+	  .help = "static volatile capacity of the own pool, a multiple of 256 MiB; another "
+		  "device" },
+	{ .name = "pmem",
+	  .type = CLI_SIZE,
+	  .help = "static persistent capacity of that device, forgotten at the end" },
 	{ .name = "kernel",
 	  .type = CLI_TEXT,
 	  .meta = "FILE",

@@ -13,6 +13,12 @@ typedef struct RunDevice {
 	bool is_dynamic;    /* has nothing but dynamic capacity */
 } RunDevice;
 
+/* A pool of the machine's own, and what it has. */
+typedef struct RunPool RunPool;
+#define RUN_STATIC_DEVICE  "static0"
+#define RUN_DYNAMIC_DEVICE "dynamic0"
+#define RUN_BACKEND        "memory"
+
 /* CONFIG points into the rest. */
 typedef struct RunCmd {
 	const CliArgs *args;
@@ -23,6 +29,7 @@ typedef struct RunCmd {
 	GArray *shares;          /* MachineShare */
 	GPtrArray *texts;        /* char * that the above point to */
 	GBytes *initrd;
+	RunPool *pool; /* NULL: the devices are another's */
 	MachineConfig config;
 } RunCmd;
 
@@ -30,6 +37,18 @@ typedef struct RunCmd {
 
 /* Devices from --pool and --device. */
 ExitCode run_find_devices(RunCmd *cmd);
+/* Without --device: starts a pool with devices as --dc, --ram and --pmem say, and offers the
+ * machine a tagged backend. Nothing if they say that there is to be nothing. */
+ExitCode run_start_pool(RunCmd *cmd);
+/* With --device: those options have no sense. */
+ExitCode run_refuse_pool_options(RunCmd *cmd);
+/* Also ends the pool. NULL is fine. */
+void run_end_pool(RunPool *pool);
+/* The tag of its backend; NULL without one. */
+const char *run_pool_tag(const RunCmd *cmd);
+/* What to try in its guest; the caller frees. */
+char *run_pool_motd(const RunCmd *cmd);
+
 /* Kernel and initrd: given, or found and built. All else of CONFIG is there. */
 ExitCode run_find_guest(RunCmd *cmd);
 

@@ -18,7 +18,7 @@ typedef struct Parts {
 	GArray *mounts;     /* GuestMount */
 	GArray *ports;      /* GuestPort */
 	GPtrArray *command; /* const char *, then NULL */
-	char *directory;
+	char *directory, *motd;
 } Parts;
 
 /* ---- what is in it ---- */
@@ -113,7 +113,11 @@ static GBytes *build_of_parts(const RunCmd *cmd, const GuestKernel *kernel, Part
 	image.n_mounts = parts->mounts->len;
 	image.agent_ports = (const GuestPort *)parts->ports->data;
 	image.n_agent_ports = parts->ports->len;
-	image.agent_arguments = parts->ports->len ? "" : NULL;
+	/* With a pool of its own whoever uses the machine is to start it, or measure. */
+	image.agent_arguments = parts->ports->len && !cmd->pool ? "" : NULL;
+	image.tag = run_pool_tag(cmd);
+	parts->motd = cmd->pool ? run_pool_motd(cmd) : NULL;
+	image.motd = parts->motd;
 	if (cmd->config.has_command)
 		image.command = (const char *const *)parts->command->pdata;
 	parts->directory = g_get_current_dir();
@@ -136,6 +140,7 @@ static GBytes *build(const RunCmd *cmd, const GuestKernel *kernel, GError **erro
 	g_array_unref(parts.ports);
 	g_ptr_array_unref(parts.command);
 	g_free(parts.directory);
+	g_free(parts.motd);
 	return bytes;
 }
 

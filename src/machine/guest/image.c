@@ -148,8 +148,7 @@ static bool add_tree(GuestCpio *cpio, const GuestModules *modules, const char *v
 		g_string_append_printf(deps, "%s.ko:", module->name);
 		/* The last is loaded first. */
 		for (guint j = module->needs->len; j > 0; j--)
-			g_string_append_printf(deps, " %s.ko",
-					       (char *)module->needs->pdata[j - 1]);
+			g_string_append_printf(deps, " %s.ko", (char *)module->needs->pdata[j - 1]);
 		g_string_append_c(deps, '\n');
 		for (char **alias = module->aliases; *alias; alias++)
 			g_string_append_printf(aliases, "alias %s %s\n", *alias, module->name);
@@ -237,6 +236,8 @@ static char *make_settings(const GuestImageConfig *config)
 				       config->columns);
 	if (config->term)
 		set_text(settings, "TERM", config->term);
+	if (config->tag)
+		set_text(settings, "export TAG", config->tag);
 	g_string_append(settings, "agent_ports='");
 	for (unsigned i = 0; i < config->n_agent_ports; i++)
 		g_string_append_printf(settings, " 0000:%02x:%02x.0", config->agent_ports[i].bus,

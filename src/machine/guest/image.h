@@ -42,6 +42,7 @@ typedef struct GuestImageConfig {
 	const char *directory;  /* where it runs, in the guest; NULL = the root */
 	unsigned rows, columns; /* of the terminal; 0 = not known */
 	const char *term;       /* $TERM; NULL = linux */
+	const char *tag;        /* $TAG: what there is to accept; NULL = none */
 	const char *motd;       /* what the shell says first; NULL = nothing */
 } GuestImageConfig;
 
