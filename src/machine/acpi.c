@@ -19,7 +19,7 @@
  * Proximity domains: CPUs and RAM are 0. Generic ports have theirs far from those that Linux gives
  * the windows, which begin after the highest that memory has.
  */
-#define DOMAIN_RAM       0
+#define DOMAIN_RAM       ACPI_DSDT_DOMAIN
 #define DOMAIN_PORT(uid) (0x100u + (uid))
 
 /*

@@ -133,6 +133,8 @@ static void add_bridge(Aml *aml, const MachineBridge *bridge)
 	aml_name_int(aml, "_SEG", 0);
 	aml_name_int(aml, "_BBN", bridge->bus_first);
 	aml_name_int(aml, "_CCA", 1);
+	/* Linux: warns of reduced performance without it. */
+	aml_name_int(aml, "_PXM", ACPI_DSDT_DOMAIN);
 
 	aml_name(aml, "_CRS");
 	aml_resources(aml);

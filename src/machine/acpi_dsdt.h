@@ -5,6 +5,9 @@
 
 #include "machine/layout.h"
 
+/* The proximity domain of CPUs, RAM and bridges */
+#define ACPI_DSDT_DOMAIN 0
+
 /* The AML of the DSDT, without its table header; the caller's. */
 GByteArray *acpi_dsdt_build(const MachineLayout *layout);
 
