@@ -33,16 +33,19 @@ def outside(guest, pool):
         if accesses < 500 * int(SECONDS):
             raise Failure(f"only {accesses} accesses in {SECONDS} s")
         neighbour.check()
+        with neighbour.resting:
+            neighbour.each_round = lambda: None
         same_books(before, books(pool, "dev0"), "after hammering")
         guest.tell("reset")
         same_extents(pool, "dev0", guest.hear("reset"))
         guest.tell("end")
         guest.finish()
-        print(f"{accesses} accesses; meanwhile {neighbour.rounds} rounds of the other device, the "
-              f"slowest {neighbour.slowest:.2f} s", flush=True)
+        device = pool.device()
+        print(f"{accesses} accesses, {device['messages']} messages, {device['commands']} commands; "
+              f"meanwhile {neighbour.rounds} rounds of the other device, the slowest "
+              f"{neighbour.slowest:.2f} s", flush=True)
         restart(pool, neighbour)
         same_books(before, books(pool, "dev0"), "after a restart of the daemon")
-        neighbour.each_round = lambda: None
         # A new QEMU, with the stock drivers, finds a device as any other.
         guest.write_initramfs((Path(__file__).parent / "lib/sane.sh").read_text(),
                               files={"usr/bin/hammer": build / "tests/guest/guest-hammer"})
