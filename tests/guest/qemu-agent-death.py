@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The daemon dies under a guest whose agent has accepted: the next VM's agent has the same."""
+
+from agent_host import (DEVICES, FILES, MACHINE, MODULES, AgentHost,  # noqa: F401
+                        rows_of, same)
+
+KERNELS = ("new",)
+
+
+def outside(guest, pool):
+    agent = AgentHost(guest, pool)
+    agent.start()
+    tags = [agent.backend(number, 64 << 20) for number in (1, 2)]
+    groups = []
+    for tag in tags:
+        agent.offer("--tag", tag)
+        groups.append(agent.event("accepted"))
+    agent.check(*groups)
+    before = agent.extents("accepted")
+
+    pool.kill()
+    agent.event("reconnecting")
+    same("identity of the device", agent.run("setpci -s 0d:00.0 VENDOR_ID.l"), "ffffffff")
+    pool.start()
+    same("identity of the device, the pool back",
+         agent.run("setpci -s 0d:00.0 VENDOR_ID.l"), "ffffffff")
+    same("what the pool has accepted", agent.extents("accepted"), before)
+
+    guest.kill()
+    guest.start()
+    guest.hear("booted")
+    agent = AgentHost(guest, pool)
+    agent.start()
+    found = [agent.event("accepted") for _ in tags]
+    same("what was there before it came", [group["recovered"] for group in found], [True, True])
+    same("what the next VM's agent found", sorted(row for group in found for row in rows_of(group)),
+         before)
+    agent.check(*found)
+    for tag in tags:
+        agent.command(f"release {tag}", "released")
+    agent.until("given back", lambda: not agent.extents())
+    agent.stop()
+    agent.end()
