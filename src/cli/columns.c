@@ -29,6 +29,8 @@ const CliColumn cli_device_columns[] = {
 	{ "EXTENTS", "extents", CLI_COLUMN_NUMBER },
 	{ "OFFERS", "offers", CLI_COLUMN_NUMBER },
 	{ "RELEASES", "releases", CLI_COLUMN_NUMBER },
+	{ "MISSED-READS", "host.missed-reads", CLI_COLUMN_NUMBER },
+	{ "MISSED-WRITES", "host.missed-writes", CLI_COLUMN_NUMBER },
 	{ "GENERATION", "generation", CLI_COLUMN_NUMBER },
 	{ .title = NULL },
 };

@@ -32,10 +32,10 @@ static void limit_to_granule(DecodeInterleave interleave, uint64_t offset, uint6
 		*run = MIN(*run, interleave.granularity - offset % interleave.granularity);
 }
 
-static const Window *find_window(const Fabric *fabric, uint64_t hpa, uint64_t *run)
+static Window *find_window(const Fabric *fabric, uint64_t hpa, uint64_t *run)
 {
 	for (unsigned i = 0; i < fabric->n_windows; i++) {
-		const Window *window = &fabric->windows[i];
+		Window *window = &fabric->windows[i];
 
 		if (limit_run(window->config.hpa, window->config.len, hpa, run)) {
 			limit_to_granule(window->interleave, hpa - window->config.hpa, run);
@@ -150,8 +150,19 @@ static bool access_place(const Place *place, uint8_t *buf, bool is_write)
 	return !is_write || map->config.writable;
 }
 
+static void count_unmapped(Fabric *fabric, uint64_t hpa, bool is_write)
+{
+	uint64_t run = UINT64_MAX;
+	Window *window = find_window(fabric, hpa, &run);
+	uint64_t *n_reads = window ? &window->n_unmapped_reads : &fabric->n_unmapped_reads;
+	uint64_t *n_writes = window ? &window->n_unmapped_writes : &fabric->n_unmapped_writes;
+
+	__atomic_add_fetch(is_write ? n_writes : n_reads, 1, __ATOMIC_RELAXED);
+}
+
 void fabric_access(Fabric *fabric, uint64_t hpa, void *buf, uint64_t len, bool is_write)
 {
+	uint64_t first = hpa;
 	uint8_t *at = buf;
 	bool complete = true;
 
@@ -179,7 +190,5 @@ void fabric_access(Fabric *fabric, uint64_t hpa, void *buf, uint64_t len, bool i
 		access_lock_read_end(&fabric->access, shard);
 	}
 	if (!complete)
-		__atomic_add_fetch(is_write ? &fabric->n_unmapped_writes
-					    : &fabric->n_unmapped_reads,
-				   1, __ATOMIC_RELAXED);
+		count_unmapped(fabric, first, is_write);
 }

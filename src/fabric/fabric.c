@@ -150,11 +150,32 @@ void fabric_reset(Fabric *fabric)
 		host_bridge_reset(&fabric->bridges[i]);
 }
 
+static void add_window_stats(const Window *window, FabricStats *stats)
+{
+	stats->n_unmapped_reads += __atomic_load_n(&window->n_unmapped_reads, __ATOMIC_RELAXED);
+	stats->n_unmapped_writes += __atomic_load_n(&window->n_unmapped_writes, __ATOMIC_RELAXED);
+}
+
 void fabric_stats(Fabric *fabric, FabricStats *ret)
 {
 	ret->n_unmapped_reads = __atomic_load_n(&fabric->n_unmapped_reads, __ATOMIC_RELAXED);
 	ret->n_unmapped_writes = __atomic_load_n(&fabric->n_unmapped_writes, __ATOMIC_RELAXED);
 	ret->n_aliases = __atomic_load_n(&fabric->n_aliases, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < fabric->n_windows; i++)
+		add_window_stats(&fabric->windows[i], ret);
+}
+
+void fabric_bridge_stats(Fabric *fabric, uint32_t uid, FabricStats *ret)
+{
+	*ret = (FabricStats){ 0 };
+	for (unsigned i = 0; i < fabric->n_windows; i++) {
+		const Window *window = &fabric->windows[i];
+
+		for (unsigned j = 0; j < window->config.ways; j++) {
+			if (window->targets[j]->config.uid == uid)
+				add_window_stats(window, ret);
+		}
+	}
 }
 
 bool fabric_plug(Fabric *fabric, uint32_t uid, unsigned port_number, const FabricFunction *function,

@@ -225,5 +225,7 @@ typedef struct FabricStats {
 } FabricStats;
 
 void fabric_stats(Fabric *fabric, FabricStats *ret);
+/* The same, of accesses to the windows that lead to this host bridge; no aliases. */
+void fabric_bridge_stats(Fabric *fabric, uint32_t uid, FabricStats *ret);
 
 #endif

@@ -47,6 +47,8 @@ typedef struct Window {
 	FabricWindow config;
 	DecodeInterleave interleave;
 	Bridge *targets[FABRIC_MAX_TARGETS];
+	uint64_t n_unmapped_reads; /* atomic, like the next */
+	uint64_t n_unmapped_writes;
 } Window;
 
 struct Fabric {
@@ -58,7 +60,7 @@ struct Fabric {
 	FabricMapper mapper;
 	void *opaque;
 	AccessLock access;
-	uint64_t n_unmapped_reads; /* atomic, like the next two */
+	uint64_t n_unmapped_reads; /* outside windows; atomic, like the next two */
 	uint64_t n_unmapped_writes;
 	uint64_t n_aliases;
 };

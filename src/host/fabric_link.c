@@ -129,6 +129,11 @@ bool fabric_link_is_connected(FabricLink *link)
 	return mem_link_client_is_connected(link->client);
 }
 
+bool fabric_link_tell_misses(FabricLink *link, uint64_t reads, uint64_t writes)
+{
+	return mem_link_client_tell_misses(link->client, reads, writes);
+}
+
 int fabric_link_help(FabricLink *link, int fd, uint64_t timeout_us)
 {
 	return mem_link_client_help(link->client, fd, timeout_us);

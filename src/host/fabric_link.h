@@ -29,6 +29,8 @@ void fabric_link_free(FabricLink *link);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FabricLink, fabric_link_free)
 
 bool fabric_link_is_connected(FabricLink *link);
+/* As mem_link_client_tell_misses(). */
+bool fabric_link_tell_misses(FabricLink *link, uint64_t reads, uint64_t writes);
 /* As mem_link_client_help(). */
 int fabric_link_help(FabricLink *link, int fd, uint64_t timeout_us);
 

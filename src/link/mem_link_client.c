@@ -543,6 +543,18 @@ bool mem_link_client_is_connected(MemLinkClient *client)
 	return atomic_load(&client->connected);
 }
 
+bool mem_link_client_tell_misses(MemLinkClient *client, uint64_t reads, uint64_t writes)
+{
+	MemLinkMissesMessage message = {
+		.reads = le64_put(reads),
+		.writes = le64_put(writes),
+	};
+	struct iovec iov = { .iov_base = &message, .iov_len = sizeof(message) };
+
+	mem_link_put_header(&message.header, MEM_LINK_MISSES, 0, 0);
+	return fdpass_send(client->fd, &iov, 1, NULL, 0, MSG_DONTWAIT) == sizeof(message);
+}
+
 int mem_link_client_help(MemLinkClient *client, int fd, uint64_t timeout_us)
 {
 	struct pollfd pfds[] = { { .fd = fd, .events = POLLIN },

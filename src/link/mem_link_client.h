@@ -69,5 +69,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MemLinkClient, mem_link_client_free)
  */
 int mem_link_client_help(MemLinkClient *client, int fd, uint64_t timeout_us);
 bool mem_link_client_is_connected(MemLinkClient *client);
+/*
+ * Tells the device how many accesses to its window have met no memory, in all since the host began.
+ * From any thread; never waits: false if it could not be sent now.
+ */
+bool mem_link_client_tell_misses(MemLinkClient *client, uint64_t reads, uint64_t writes);
 
 #endif

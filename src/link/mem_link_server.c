@@ -201,18 +201,12 @@ static bool conn_take_held(MemLinkConn *conn, const void *buf, size_t len)
 
 /* ---- receiving ---- */
 
-static bool conn_take_done(MemLinkConn *conn, const void *buf, size_t len)
+static bool conn_take_done(MemLinkConn *conn, const MemLinkDoneMessage *done)
 {
-	const MemLinkDoneMessage *done = buf;
-	MemLinkRequest *request;
-	uint64_t id;
+	uint64_t id = le64_get(done->header.id);
+	MemLinkRequest *request = g_hash_table_lookup(conn->sent, &id);
 
-	if (mem_link_check_message(buf, len, 0, true) == NULL ||
-	    le16_get(done->header.type) != MEM_LINK_DONE || le32_get(done->reserved) != 0)
-		return false;
-	id = le64_get(done->header.id);
-	request = g_hash_table_lookup(conn->sent, &id);
-	if (request == NULL)
+	if (request == NULL || le32_get(done->reserved) != 0)
 		return false;
 	if (le32_get(done->status) != MEM_LINK_OK) {
 		/* Revoke and drop cannot be refused; such a host counts as one that never
@@ -227,6 +221,32 @@ static bool conn_take_done(MemLinkConn *conn, const void *buf, size_t len)
 	return true;
 }
 
+static bool conn_take_misses(MemLinkConn *conn, const MemLinkMissesMessage *misses)
+{
+	const MemLinkServer *server = conn->server;
+
+	if (server->ops->misses)
+		server->ops->misses(server->opaque, le64_get(misses->reads),
+				    le64_get(misses->writes));
+	return true;
+}
+
+static bool conn_take_ready(MemLinkConn *conn, const void *buf, size_t len)
+{
+	const MemLinkHeader *header = buf;
+
+	if (mem_link_check_message(buf, len, 0, true) == NULL)
+		return false;
+	switch (le16_get(header->type)) {
+	case MEM_LINK_DONE:
+		return conn_take_done(conn, buf);
+	case MEM_LINK_MISSES:
+		return conn_take_misses(conn, buf);
+	default:
+		return false;
+	}
+}
+
 /* False on a violation. */
 static bool conn_take_message(MemLinkConn *conn, const void *buf, size_t len)
 {
@@ -236,7 +256,7 @@ static bool conn_take_message(MemLinkConn *conn, const void *buf, size_t len)
 	case CONN_WAIT_HELD:
 		return conn_take_held(conn, buf, len);
 	case CONN_READY:
-		return conn_take_done(conn, buf, len);
+		return conn_take_ready(conn, buf, len);
 	case CONN_IN_HELLO: /* not while the callback runs */
 	case CONN_CLOSED:
 		break;

@@ -40,6 +40,9 @@ typedef struct MemLinkServerOps {
 	void (*done)(void *opaque, uint64_t req, bool ok);
 	/* Once for every hello that returned true, except when the server is freed. */
 	void (*closed)(void *opaque);
+	/* Accesses to the device's window that met no memory, by the host's own count since it
+	 * began. May be NULL. */
+	void (*misses)(void *opaque, uint64_t reads, uint64_t writes);
 } MemLinkServerOps;
 
 typedef struct MemLinkMap {

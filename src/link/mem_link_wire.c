@@ -10,6 +10,7 @@ static const MemLinkFormat formats[] = {
 	{ MEM_LINK_HELD, "held", true, false, H, sizeof(MemLinkHeld), 1, MEM_LINK_MAX_HELD_HERE,
 	  0 },
 	{ MEM_LINK_DONE, "done", true, true, sizeof(MemLinkDoneMessage), 0, 0, 0, 0 },
+	{ MEM_LINK_MISSES, "misses", true, false, sizeof(MemLinkMissesMessage), 0, 0, 0, 0 },
 	{ MEM_LINK_WELCOME, "welcome", false, false, sizeof(MemLinkWelcomeMessage), 0, 0, 0, 0 },
 	{ MEM_LINK_DECODER, "decoder", false, true, H, sizeof(MemLinkDecoderEntry), 1, 1, 0 },
 	{ MEM_LINK_PREPARE, "prepare", false, true, H, sizeof(MemLinkPrepareEntry), 1,

@@ -24,6 +24,7 @@ typedef enum MemLinkType {
 	MEM_LINK_HELLO = 1, /* host -> device */
 	MEM_LINK_HELD = 2,
 	MEM_LINK_DONE = 3,
+	MEM_LINK_MISSES = 4,
 	MEM_LINK_WELCOME = 16, /* device -> host */
 	MEM_LINK_DECODER = 17,
 	MEM_LINK_PREPARE = 18,
@@ -91,6 +92,13 @@ typedef struct MemLinkDoneMessage {
 	le32 reserved;
 } MemLinkDoneMessage;
 CXL_STATIC_ASSERT(sizeof(MemLinkDoneMessage) == 24);
+
+typedef struct MemLinkMissesMessage {
+	MemLinkHeader header;
+	le64 reads;
+	le64 writes;
+} MemLinkMissesMessage;
+CXL_STATIC_ASSERT(sizeof(MemLinkMissesMessage) == 32);
 
 #define MEM_LINK_DECODER_COMMITTED CXL_BIT(0)
 

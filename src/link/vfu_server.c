@@ -74,13 +74,19 @@ struct VfuServer {
 	VfuNotifier notifier;
 	int64_t stall_us;
 	uint64_t n_messages;
+	bool holds;
 };
 
 /* ---- sending ---- */
 
-static bool conn_is_blocked(const VfuConn *conn)
+static bool conn_has_reply(const VfuConn *conn)
 {
 	return conn->tx_end > conn->tx_start;
+}
+
+static bool conn_is_blocked(const VfuConn *conn)
+{
+	return conn_has_reply(conn) || conn->server->holds;
 }
 
 static ssize_t send_some(int sock, const uint8_t *buf, size_t len, int fd)
@@ -148,7 +154,7 @@ static bool conn_flush(VfuConn *conn)
 {
 	ssize_t sent;
 
-	if (!conn_is_blocked(conn))
+	if (!conn_has_reply(conn))
 		return true;
 	sent = send_some(conn->fd, conn->tx + conn->tx_start, conn->tx_end - conn->tx_start,
 			 conn->tx_fd);
@@ -157,7 +163,7 @@ static bool conn_flush(VfuConn *conn)
 	if (sent > 0)
 		close_fd(&conn->tx_fd);
 	conn->tx_start += (uint32_t)sent;
-	if (conn_is_blocked(conn))
+	if (conn_has_reply(conn))
 		return true;
 	conn->tx_start = conn->tx_end = 0;
 	conn->tx_deadline = 0;
@@ -339,6 +345,8 @@ static bool conn_schedule(VfuConn *conn)
 		if (is_past(deadline, now) && !may_go_on)
 			return false;
 	}
+	if (!conn_has_reply(conn))
+		conn_watch(conn, conn->server->holds ? 0 : READABLE_CONDITION);
 	g_source_set_ready_time(&conn->source, may_go_on ? 0 : deadline != 0 ? deadline : -1);
 	return true;
 }
@@ -444,6 +452,7 @@ static bool server_adopt(VfuServer *server, int fd)
 	g_source_set_static_name(&conn->source, "vfu-conn");
 	g_source_attach(&conn->source, server->context);
 	server->conn = conn;
+	server->holds = false;
 	return true;
 }
 
@@ -585,6 +594,16 @@ void vfu_server_disconnect(VfuServer *server)
 		server->conn->doomed = true;
 	else
 		conn_close(server->conn);
+}
+
+void vfu_server_hold(VfuServer *server, bool holds)
+{
+	if (server->holds == holds)
+		return;
+	server->holds = holds;
+	/* Its next turn sees to it. */
+	if (server->conn)
+		g_source_set_ready_time(&server->conn->source, 0);
 }
 
 void vfu_server_irq(VfuServer *server, unsigned index, unsigned vector)

@@ -65,6 +65,11 @@ void vfu_server_listen(VfuServer *server, int fd);
 bool vfu_server_attach(VfuServer *server, int fd);
 bool vfu_server_is_connected(const VfuServer *server);
 void vfu_server_disconnect(VfuServer *server);
+/*
+ * Holds what the client asks next until it is said that it goes on. What has been read is answered
+ * then; the client's patience is the bound. A new client begins without.
+ */
+void vfu_server_hold(VfuServer *server, bool holds);
 /* Signals the eventfd bound to this interrupt, if any. Never blocks. */
 void vfu_server_irq(VfuServer *server, unsigned index, unsigned vector);
 

@@ -24,6 +24,7 @@ struct DevicePort {
 	VfioEndpoint *function;
 	bool is_plugged;
 	FabricLink *link; /* the thread's, once that runs; NULL while away */
+	uint64_t told_reads, told_writes;
 	char *last_error; /* of coming back, as logged */
 	GThread *thread;
 	GMutex lock; /* of what follows */
@@ -121,6 +122,7 @@ static void leave(DevicePort *port)
 	g_autofree FabricHeld *held = NULL;
 
 	atomic_store(&port->is_away, true);
+	port->told_reads = port->told_writes = 0;
 	vfio_endpoint_leave(port->function);
 	close_link(port);
 	held = fabric_endpoint_held(port->endpoint, &n);
@@ -172,6 +174,20 @@ static void come_back(DevicePort *port)
 	}
 }
 
+/* Accesses to the window that met no memory, for who looks at the pool. */
+static void tell_misses(DevicePort *port)
+{
+	FabricStats stats;
+
+	fabric_bridge_stats(port->config.fabric, port->config.uid, &stats);
+	if ((stats.n_unmapped_reads != port->told_reads ||
+	     stats.n_unmapped_writes != port->told_writes) &&
+	    fabric_link_tell_misses(port->link, stats.n_unmapped_reads, stats.n_unmapped_writes)) {
+		port->told_reads = stats.n_unmapped_reads;
+		port->told_writes = stats.n_unmapped_writes;
+	}
+}
+
 static void *run(void *data)
 {
 	DevicePort *port = data;
@@ -179,6 +195,8 @@ static void *run(void *data)
 	while (wait_until(port, g_get_monotonic_time() + LOOK, true)) {
 		if (is_lost(port))
 			come_back(port);
+		else
+			tell_misses(port);
 	}
 	return NULL;
 }

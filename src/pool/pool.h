@@ -130,6 +130,7 @@ void pool_listen(Pool *pool, PoolDevice *device, int vfu_fd, int mem_fd);
 typedef struct PoolDeviceState {
 	bool has_host;
 	PoolHostInfo host;
+	uint64_t missed_reads, missed_writes; /* in its window, as the host says */
 	CapacityCounters bytes;
 	uint32_t generation, extents, extents_supported, extents_available, offers, releases;
 } PoolDeviceState;

@@ -299,7 +299,11 @@ static void run_state(Pool *pool, void *user_data)
 	PoolDeviceState *state = call->state;
 	uint32_t n_tags, n_tags_available;
 
-	*state = (PoolDeviceState){ .has_host = device->host != 0 };
+	*state = (PoolDeviceState){
+		.has_host = device->host != 0,
+		.missed_reads = device->missed_reads,
+		.missed_writes = device->missed_writes,
+	};
 	describe_host(device, &state->host);
 	dc_device_counters(device->dc, &state->bytes);
 	dc_device_limits(device->dc, &state->extents_supported, &state->extents_available, &n_tags,

@@ -110,6 +110,7 @@ static void begin_session(PoolDevice *device, const PoolHost *host)
 {
 	device->host = host->serial;
 	device->had_link = false;
+	device->missed_reads = device->missed_writes = 0;
 	device->session.resumed = false;
 	device_reset(device->endpoint, DEVICE_RESET_NEW_SESSION);
 	attach_control_only(device, host);
@@ -269,6 +270,14 @@ static void link_done(void *opaque, uint64_t req, bool ok)
 		dc_device_effect_done(device->dc, req >> 1, ok);
 }
 
+static void link_misses(void *opaque, uint64_t reads, uint64_t writes)
+{
+	PoolDevice *device = opaque;
+
+	device->missed_reads = reads;
+	device->missed_writes = writes;
+}
+
 static void link_closed(void *opaque)
 {
 	PoolDevice *device = opaque;
@@ -283,4 +292,5 @@ const MemLinkServerOps pool_link_ops = {
 	.hello = link_hello,
 	.done = link_done,
 	.closed = link_closed,
+	.misses = link_misses,
 };

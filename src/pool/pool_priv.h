@@ -51,6 +51,7 @@ struct PoolDevice {
 	uint64_t host; /* serial of the process at the vfio-user socket, 0 = none */
 	bool had_link; /* in this session: without it the device is control-only */
 	bool attached; /* the core has been told of a host */
+	uint64_t missed_reads, missed_writes; /* as the host says: its, of this session */
 	PoolSession session;
 	TraceRing *trace; /* NULL = nobody looks */
 };

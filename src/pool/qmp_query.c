@@ -287,6 +287,8 @@ static void add_host(QmpText *text, const PoolDeviceState *state)
 	qmp_text_i64(text, "uid", state->host.uid);
 	qmp_text_u64(text, "serial", state->host.serial);
 	qmp_text_bool(text, "control-only", state->host.control_only);
+	qmp_text_u64(text, "missed-reads", state->missed_reads);
+	qmp_text_u64(text, "missed-writes", state->missed_writes);
 	qmp_text_end(text, '}');
 }
 

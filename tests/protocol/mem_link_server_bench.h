@@ -63,7 +63,7 @@ static inline void on_closed(void *opaque)
 		bench->in_closed(bench);
 }
 
-static const MemLinkServerOps server_ops = { on_hello, on_done, on_closed };
+static const MemLinkServerOps server_ops = { on_hello, on_done, on_closed, NULL };
 
 static inline void settle(void)
 {

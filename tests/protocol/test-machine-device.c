@@ -51,6 +51,23 @@ static uint64_t n_unmapped(FakeMachine *machine, bool of_writes)
 	return of_writes ? stats.n_unmapped_writes : stats.n_unmapped_reads;
 }
 
+/* Until the pool knows of as many. */
+static void wait_misses(Serve *serve, uint64_t reads, uint64_t writes)
+{
+	gint64 end = g_get_monotonic_time() + WAIT_US;
+
+	for (;;) {
+		g_autoptr(JsonObject) device = serve_first(serve, "query-devices", "'id': 'dev0'");
+		JsonObject *host = json_object_get_object_member(device, "host");
+
+		if ((uint64_t)json_object_get_int_member(host, "missed-reads") == reads &&
+		    (uint64_t)json_object_get_int_member(host, "missed-writes") == writes)
+			return;
+		g_assert_cmpint(g_get_monotonic_time(), <, end);
+		g_usleep(10000);
+	}
+}
+
 /* A machine with dev0: 256 MiB of RAM and a DC region, both decoded, events answered. */
 static FakeMachine *start_one(Serve *serve)
 {
@@ -134,6 +151,7 @@ static void test_extents(void)
 			UINT64_MAX);
 	g_assert_cmpuint(n_unmapped(machine, false), ==, reads + 3);
 	g_assert_cmpuint(n_unmapped(machine, true), ==, writes + 1);
+	wait_misses(serve, reads + 3, writes + 1);
 
 	add_backend(serve, "kv", TAG_A, 8 * MIB);
 	for (unsigned i = 0; i < 5; i++) {

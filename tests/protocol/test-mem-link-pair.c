@@ -81,6 +81,7 @@ typedef struct Pair {
 	MemLinkClient *client;
 	Host host;
 	unsigned n_held, n_closed;
+	uint64_t reads, writes; /* missed */
 	uint64_t last_req;
 	unsigned n_done;
 	bool last_ok;
@@ -108,7 +109,15 @@ static void on_closed(void *opaque)
 	((Pair *)opaque)->n_closed++;
 }
 
-static const MemLinkServerOps server_ops = { on_hello, on_done, on_closed };
+static void on_misses(void *opaque, uint64_t reads, uint64_t writes)
+{
+	Pair *pair = opaque;
+
+	pair->reads = reads;
+	pair->writes = writes;
+}
+
+static const MemLinkServerOps server_ops = { on_hello, on_done, on_closed, on_misses };
 
 typedef struct Connect {
 	int fd;
@@ -360,6 +369,22 @@ static void test_round_trip(void)
 
 #define P "/protocol/mem-link/pair/"
 
+/* Told at any time, between answers too; the last counts. What has no room is not waited for. */
+static void test_misses(void)
+{
+	g_autoptr(Pair) pair = pair_new();
+	unsigned n = 1;
+
+	while (mem_link_client_tell_misses(pair->client, n, UINT64_MAX - n))
+		n++;
+	g_assert_cmpuint(n, >, 2);
+	while (pair->reads != n - 1)
+		g_main_context_iteration(NULL, TRUE);
+	g_assert_cmpuint(pair->writes, ==, UINT64_MAX - (n - 1));
+	g_assert_cmpuint(pair->n_closed, ==, 0);
+	g_assert_true(mem_link_server_is_connected(pair->server));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -369,5 +394,6 @@ int main(int argc, char **argv)
 	g_test_add_func(P "resume", test_resume);
 	g_test_add_func(P "many-maps", test_many_maps);
 	g_test_add_func(P "round-trip", test_round_trip);
+	g_test_add_func(P "misses", test_misses);
 	return g_test_run();
 }

@@ -205,6 +205,7 @@ typedef struct Violation {
 	.type = MEM_LINK_HELLO, RAW_WORDS(1 | (uint64_t)(max_maps) << 32, n_held, 0, 0)
 #define HELD(...) .type = MEM_LINK_HELD, .count = 1, RAW_WORDS(__VA_ARGS__)
 #define DONE(id_) .type = MEM_LINK_DONE, .id = id_, RAW_WORDS(0)
+#define MISSES    .type = MEM_LINK_MISSES, RAW_WORDS(1, 2)
 #define EXPOSE    .type = MEM_LINK_EXPOSE, .count = 1, .id = 1, RAW_WORDS(1)
 
 static const Violation violations[] = {
@@ -233,6 +234,7 @@ static const Violation violations[] = {
 	{ "held-wrapped", false, { { HELLO(5, 1) }, { HELD(1, -2 * PAGE, 4 * PAGE, 0) } } },
 	{ "held-fd", false, { { HELLO(5, 1) }, { HELD(1, 0, PAGE, 0), .n_fds = 1 } } },
 	{ "held-then-done", false, { { HELLO(5, 1) }, { DONE(1) } } },
+	{ "misses-first", false, { { MISSES } } },
 	{ "wrong-direction-first", false, { { EXPOSE } } },
 	{ "hello-twice", true, { { HELLO(5, 0) } } },
 	{ "held-after-welcome", true, { { HELD(1, 0, PAGE, 0) } } },
@@ -244,6 +246,10 @@ static const Violation violations[] = {
 	{ "wrong-direction", true, { { EXPOSE } } },
 	{ "done-fd", true, { { DONE(1), .n_fds = 1 } } },
 	{ "done-id-0", true, { { DONE(0) } } },
+	{ "misses-fd", true, { { MISSES, .n_fds = 1 } } },
+	{ "misses-id", true, { { MISSES, .id = 1 } } },
+	{ "misses-count", true, { { MISSES, .count = 1 } } },
+	{ "misses-short", true, { { MISSES, .cut = 8, .cut_is_told = true } } },
 	{ "done-unknown", true, { { DONE(2) } } },
 	{ "done-twice", true, { { DONE(1) }, { DONE(1) } } },
 	{ "done-reserved",
