@@ -81,6 +81,7 @@ static ExitCode run(const CliArgs *args)
 {
 	g_autoptr(JsonArray) list = cli_wants_table(args) ? NULL : json_array_new();
 	bool machine = run_checks(args, doctor_machine_checks, list);
+	bool guest = run_checks(args, doctor_guest_checks, list);
 	bool pool = run_checks(args, doctor_pool_checks, list);
 
 	if (list) {
@@ -89,7 +90,7 @@ static ExitCode run(const CliArgs *args)
 		json_node_set_array(node, list);
 		cli_print_json(node);
 	}
-	if (machine && pool)
+	if (machine && guest && pool)
 		return EXIT_DONE;
 	cli_complain(args, "something that is needed is missing");
 	return EXIT_REFUSED;

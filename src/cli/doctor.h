@@ -24,9 +24,10 @@ typedef struct DoctorCheck {
 	void (*run)(const CliArgs *args, DoctorFinding *ret);
 } DoctorCheck;
 
-/* Of the kernel and the process's limits; of the pool's directories, keeper and daemon. Both end
- * with a NULL name. */
+/* Of the kernel and the process's limits; of what machines need; of the pool's directories, keeper
+ * and daemon. Each ends with a NULL name. */
 extern const DoctorCheck doctor_machine_checks[];
+extern const DoctorCheck doctor_guest_checks[];
 extern const DoctorCheck doctor_pool_checks[];
 
 G_GNUC_PRINTF(2, 3) void doctor_found(DoctorFinding *finding, const char *format, ...);

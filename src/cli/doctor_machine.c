@@ -9,9 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/kvm.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -209,30 +207,6 @@ static void check_devdax(const CliArgs *args, DoctorFinding *ret)
 			    "give yourself access to /dev/dax*, or do without --type devdax");
 }
 
-static void check_kvm(const CliArgs *args, DoctorFinding *ret)
-{
-	AUTOFD int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	int version;
-
-	if (fd < 0) {
-		int why = errno;
-
-		doctor_found(ret, "/dev/kvm: %s", g_strerror(why));
-		doctor_cure(ret, DOCTOR_LIMITED, "%s",
-			    why == EACCES
-				    ? "join the group kvm: machines run slowly, or not at all, "
-				      "without it"
-				    : "load kvm_intel or kvm_amd, or allow nested virtualization: "
-				      "machines run slowly, or not at all, without it");
-		return;
-	}
-	version = ioctl(fd, KVM_GET_API_VERSION, 0);
-	doctor_found(ret, "/dev/kvm can be used, API version %d", version);
-	if (version != KVM_API_VERSION)
-		doctor_cure(ret, DOCTOR_LIMITED, "run a kernel with KVM API version %d",
-			    KVM_API_VERSION);
-}
-
 const DoctorCheck doctor_machine_checks[] = {
 	{ "kernel", true, "to know for certain that a host's process has ended", check_kernel },
 	{ "memfd", true, "backends", check_memfd },
@@ -243,6 +217,5 @@ const DoctorCheck doctor_machine_checks[] = {
 	{ "map-count", false, "process hosts with many extents", check_map_count },
 	{ "hugetlb", false, "backends of type hugetlb", check_hugetlb },
 	{ "devdax", false, "backends of type devdax", check_devdax },
-	{ "kvm", false, "machines", check_kvm },
 	{ .name = NULL },
 };

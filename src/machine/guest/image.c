@@ -80,15 +80,36 @@ static void add_skeleton(GuestCpio *cpio)
 
 /* ---- programs ---- */
 
-static bool add_programs(GuestCpio *cpio, GError **error)
+static char *find_busybox(GError **error)
 {
-	g_autofree char *busybox = guest_program_find("busybox");
+	char *path = guest_program_find("busybox");
 
-	if (!busybox) {
+	if (!path)
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
 			    "a guest needs busybox (on Debian: apt-get install busybox-static)");
-		return false;
+	return path;
+}
+
+bool guest_image_check_programs(GError **error)
+{
+	g_autofree char *busybox = find_busybox(error);
+
+	for (unsigned i = 0; busybox && i < G_N_ELEMENTS(own_programs); i++) {
+		g_autofree char *path = guest_program_find_ours(own_programs[i].name,
+								own_programs[i].variable, error);
+
+		if (!path)
+			return false;
 	}
+	return busybox;
+}
+
+static bool add_programs(GuestCpio *cpio, GError **error)
+{
+	g_autofree char *busybox = find_busybox(error);
+
+	if (!busybox)
+		return false;
 	if (!guest_program_add(cpio, "/usr/bin/busybox", busybox, error))
 		return false;
 	for (unsigned i = 0; i < G_N_ELEMENTS(own_programs); i++) {

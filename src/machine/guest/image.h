@@ -52,6 +52,9 @@ typedef struct GuestImageConfig {
  */
 GBytes *guest_image_build(const GuestImageConfig *config, GError **error);
 
+/* Whether those programs are there. */
+bool guest_image_check_programs(GError **error);
+
 /* The modules that a guest cannot do without and MODULES has not; NULL = all there. The caller
  * frees. */
 char *guest_image_missing_modules(const GuestModules *modules);
