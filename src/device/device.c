@@ -265,6 +265,11 @@ uint64_t device_next_deadline_us(const Device *dev)
 		   device_regs_next_deadline_us(dev->regs));
 }
 
+bool device_is_deciding(const Device *dev)
+{
+	return hdm_next_deadline_us(component_peek_hdm(dev->component)) != UINT64_MAX;
+}
+
 void device_decoder_done(Device *dev, uint64_t req, bool ok)
 {
 	hdm_done(component_peek_hdm(dev->component), req, ok);

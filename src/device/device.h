@@ -100,6 +100,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Device, device_free)
 
 void device_tick(Device *dev);
 uint64_t device_next_deadline_us(const Device *dev);
+/* An HDM decoder is being committed or taken back: the host side has not answered yet. */
+bool device_is_deciding(const Device *dev);
 void device_decoder_done(Device *dev, uint64_t req, bool ok);
 
 /*

@@ -12,7 +12,8 @@
  * host that sees it can use the memory at once, and a host that sees it gone cannot. hdm_step()
  * works off the difference: first every decoder that must go is taken back; then, once nothing is
  * on its way any more, wanted commits are checked and sent in order of index. An answer that took
- * longer than 15 ms sets ERROR; what a late "yes" left behind on the host side is taken back.
+ * longer than HDM_ANSWER_US sets ERROR; what a late "yes" left behind on the host side is taken
+ * back.
  *
  * Base, size, skip, interleave and lock are frozen while COMMIT is set (also with ERROR), and free
  * as soon as it is cleared. Linux: writes them to zero right after that, without waiting for
@@ -20,7 +21,11 @@
  */
 typedef struct Hdm Hdm;
 
-#define HDM_ANSWER_US 15000 /* Linux polls for 20 ms */
+/*
+ * Linux polls COMMITTED for 20 ms and takes no later answer. A server that makes it wait for that
+ * register meanwhile (device_is_deciding()) gives a busy host more time than that.
+ */
+#define HDM_ANSWER_US 500000
 
 typedef struct HdmOps {
 	/* Answered once by hdm_done(), maybe at once */

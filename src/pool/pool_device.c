@@ -157,6 +157,16 @@ static void endpoint_irq(void *opaque, unsigned vector)
 		vfu_server_irq(device->vfu, VFU_IRQ_MSIX, vector);
 }
 
+/*
+ * Linux: what it asks next is whether the decoder is committed, and it does not ask for long. So
+ * the answer is held until there is one.
+ */
+static void hold_registers(PoolDevice *device)
+{
+	if (device->endpoint && device->vfu)
+		vfu_server_hold(device->vfu, device_is_deciding(device->endpoint));
+}
+
 void pool_device_ask_decoder(void *opaque, uint64_t req, const HdmDecoder *decoder)
 {
 	PoolDevice *device = opaque;
@@ -170,13 +180,15 @@ void pool_device_ask_decoder(void *opaque, uint64_t req, const HdmDecoder *decod
 		.ways = decoder->ways,
 	};
 
-	if (has_link(device))
+	if (has_link(device)) {
 		mem_link_server_decoder(device->link, LINK_REQ_DECODER(req), &state);
-	else
+		hold_registers(device);
+	} else {
 		/* Control-only: nobody maps anything. A link that was there and is lost can
 		 * commit nothing; taking back is right in any case, its maps stay listed. */
 		device_decoder_done(device->endpoint, req,
 				    !device->had_link || !decoder->committed);
+	}
 }
 
 static uint64_t now_us(void *opaque)
@@ -197,8 +209,10 @@ static void endpoint_state_changed(void *opaque)
 	PoolDevice *device = opaque;
 
 	/* While it is being made there is nobody to see anything. */
-	if (device->endpoint)
-		pool_session_save(device);
+	if (!device->endpoint)
+		return;
+	pool_session_save(device);
+	hold_registers(device);
 }
 
 static const DeviceOps endpoint_ops = {

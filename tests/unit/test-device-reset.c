@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The design's reset table, row by row; resets reached through registers; the device's clock. */
+#include "device/hdm.h"
 #include "endpoint-fixture.h"
 
 static uint64_t find_hdm(Endpoint *ep)
@@ -133,8 +134,8 @@ static void test_deadline(void)
 	ep->silent = true;
 	scribble(ep);
 	g_assert_cmpuint(ep->n_deadlines, >, 0);
-	g_assert_cmpuint(device_next_deadline_us(ep->dev), ==, ep->f.now_us + 15000);
-	ep->f.now_us += 14999;
+	g_assert_cmpuint(device_next_deadline_us(ep->dev), ==, ep->f.now_us + HDM_ANSWER_US);
+	ep->f.now_us += HDM_ANSWER_US - 1;
 	device_tick(ep->dev);
 	ctrl = bar(ep, 0, hdm + CXL_HDM_DEC_CTRL(0), 4);
 	g_assert_cmphex(ctrl & (CXL_HDM_DEC_ERROR | CXL_HDM_DEC_COMMITTED), ==, 0);
