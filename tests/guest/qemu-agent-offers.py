@@ -143,7 +143,7 @@ def withdrawn(agent):
     agent.pool.softdcd("wait", "dev0", tag_of(1), "offered", "--timeout", "60s")
     agent.pool.softdcd("withdraw", "dev0", "--tag", tag_of(1))
     agent.offer("--tag", tag_of(2))
-    agent.guest.tell("kill CONT")
+    agent.guest.tell("signal CONT")
     group = agent.event("accepted")
     same("tag", group["tag"], tag_of(2))
     agent.check(group)

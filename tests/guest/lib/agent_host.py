@@ -39,18 +39,27 @@ class AgentHost:
 
     def start_refused(self, *options):
         """It must not start; returns why."""
-        self.guest.tell(" ".join(["start", *options]))
-        self.guest.tell("wait")
-        code, _, why = self.guest.hear("ended").partition(" ")
-        same("exit code of the agent", code, "1")
-        return why
+        self.guest.tell(" ".join(["try", *options]))
+        return self.ended("1")
+
+    def ended(self, want):
+        """It has, with this exit code; returns what it said on standard error."""
+        self.event("ended")
+        code, _, text = self.guest.hear("ended").partition(" ")
+        same("exit code of the agent", code, want)
+        return text
 
     def event(self, name):
         """The next thing it tells, which must be this."""
+        return self.event_of(name)
+
+    def event_of(self, *names):
+        """The next thing it tells, which must be one of these."""
         told = json.loads(self.guest.hear("agent"))
-        if told["event"] != name:
-            raise Failure(f"the agent told {told} instead of '{name}'")
-        return told
+        if told["event"] in names:
+            return told
+        why = self.run("cat /tmp/agent-err") if told["event"] == "ended" else ""
+        raise Failure(f"the agent told {told} {why}, none of {names}")
 
     def event_after(self, passed, name):
         """The next thing it tells that is not PASSED."""
@@ -73,18 +82,13 @@ class AgentHost:
     def kill(self):
         """End it as a crash would."""
         self.guest.tell("kill KILL")
-        self.guest.tell("wait")
-        self.guest.hear("ended")
+        self.ended("137")
 
     def stop(self, *events):
         """End it in order, with these events before it leaves; returns them."""
         self.guest.tell("kill TERM")
-        self.guest.tell("wait")
         told = [self.event(name) for name in (*events, "left")]
-        code, _, complaints = self.guest.hear("ended").partition(" ")
-        same("exit code of the agent", code, "0")
-        if complaints:
-            raise Failure(f"the agent complained: {complaints}")
+        same("what the agent complained of", self.ended("0"), "")
         return told
 
     def run(self, command):
