@@ -43,9 +43,21 @@ void vfu_client_free(VfuClient *client)
 	g_free(client);
 }
 
+static int send_reset(VfuClient *client)
+{
+	VfuExchange x = { .command = VFU_DEVICE_RESET };
+	int rc = vfu_client_conn_exchange(&client->conn, &x);
+
+	__atomic_store_n(&client->owes_reset, rc != 0, __ATOMIC_RELEASE);
+	return rc;
+}
+
 int vfu_client_replay(VfuClient *client)
 {
-	return vfu_replay_run(client->replay, client);
+	bool owes_reset = __atomic_load_n(&client->owes_reset, __ATOMIC_ACQUIRE);
+	int rc = owes_reset ? send_reset(client) : 0;
+
+	return rc == 0 ? vfu_replay_run(client->replay, client) : rc;
 }
 
 void vfu_client_keep(VfuClient *client, unsigned index, uint64_t offset, uint64_t len)
@@ -314,8 +326,6 @@ int vfu_client_disable_irqs(VfuClient *client, unsigned index)
 
 int vfu_client_reset(VfuClient *client)
 {
-	VfuExchange x = { .command = VFU_DEVICE_RESET };
-
 	vfu_replay_note_reset(client->replay);
-	return vfu_client_conn_exchange(&client->conn, &x);
+	return send_reset(client);
 }

@@ -28,9 +28,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfuClient, vfu_client_free)
  */
 bool vfu_client_reconnect(VfuClient *client, int fd, GError **error);
 /*
- * Writes into the device what has been written into it before, also while it was away: the plain
- * PCI part of configuration space and the ranges named by vfu_client_keep(); binds the eventfds of
- * interrupts. Interrupts of the time between are lost: look. 0 or -errno.
+ * Resets the device if it has missed that, and writes into it what has been written since, or
+ * before it went away: the plain PCI part of configuration space and the ranges named by
+ * vfu_client_keep(); binds the eventfds of interrupts. Interrupts of the time between are lost:
+ * look. 0 or -errno.
  */
 int vfu_client_replay(VfuClient *client);
 void vfu_client_keep(VfuClient *client, unsigned index, uint64_t offset, uint64_t len);
@@ -65,6 +66,7 @@ uint32_t vfu_client_n_irqs(VfuClient *client, unsigned index);
 int vfu_client_set_irqs(VfuClient *client, unsigned index, unsigned start, const int *fds,
 			unsigned n);
 int vfu_client_disable_irqs(VfuClient *client, unsigned index);
+/* One that fails is due again when the device is back, see vfu_client_replay(). */
 int vfu_client_reset(VfuClient *client);
 /* Messages sent so far: what a probe costs. */
 uint64_t vfu_client_n_messages(const VfuClient *client);

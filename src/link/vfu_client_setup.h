@@ -33,6 +33,7 @@ struct VfuClient {
 	unsigned n_irqs;
 	uint32_t irq_counts[VFU_CLIENT_MAX_IRQS];
 	VfuReplay *replay;
+	int owes_reset; /* atomic: the device has missed one */
 	int keeps_bars; /* atomic: the replay wants more than configuration space */
 };
 

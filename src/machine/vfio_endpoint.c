@@ -35,7 +35,6 @@ struct VfioEndpoint {
 	uint8_t msix_cap;
 	uint8_t pcie_cap; /* 0 = none */
 	GMutex config_lock;
-	bool owes_reset; /* one that it has missed */
 	pthread_rwlock_t access;
 	GMutex area_lock;
 	GArray *areas; /* Area */
@@ -441,7 +440,7 @@ void vfio_endpoint_reset(VfioEndpoint *ep)
 	g_mutex_lock(&ep->config_lock);
 	reset_own(ep);
 	pthread_rwlock_rdlock(&ep->access);
-	ep->owes_reset = vfu_client_reset(ep->vfu) != 0;
+	vfu_client_reset(ep->vfu);
 	pthread_rwlock_unlock(&ep->access);
 	g_mutex_unlock(&ep->config_lock);
 }
@@ -464,14 +463,10 @@ void vfio_endpoint_leave(VfioEndpoint *ep)
 
 static bool replay(VfioEndpoint *ep, GError **error)
 {
-	int rc = ep->owes_reset ? vfu_client_reset(ep->vfu) : 0;
+	int rc = vfu_client_replay(ep->vfu);
 
 	if (rc == 0)
-		rc = vfu_client_replay(ep->vfu);
-	if (rc == 0) {
-		ep->owes_reset = false;
 		return true;
-	}
 	g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-rc),
 		    "the device went away again while its registers were written: %s",
 		    g_strerror(-rc));
