@@ -573,6 +573,64 @@ static void test_posted_writes(void)
 	close(sock);
 }
 
+/* Whoever serves may let a client wait for what it asks next: nothing is lost, nothing is answered.
+ */
+static int hold_and_write(void *opaque, unsigned index, uint64_t offset, const void *buf,
+			  uint32_t count)
+{
+	Fake *fake = opaque;
+
+	vfu_server_hold(fake->server, true);
+	return fake_region_write(opaque, index, offset, buf, count);
+}
+
+static void test_hold(void)
+{
+	VfuServerOps ops = fake_ops;
+	g_autoptr(Fake) fake = fake_new();
+	g_autoptr(GByteArray) write = message_hex(
+		7, VFU_REGION_WRITE, 0, "1000000000000000 00000000 08000000 | a1a2a3a4a5a6a7a8");
+	g_autoptr(GByteArray)
+		written = message_hex(7, VFU_REGION_WRITE, 1, "1000000000000000 00000000 08000000");
+	g_autoptr(GByteArray)
+		read = message_hex(8, VFU_REGION_READ, 0, "1000000000000000 00000000 08000000");
+	g_autoptr(GByteArray) reply = message_hex(
+		8, VFU_REGION_READ, 1, "1000000000000000 00000000 08000000 | a1a2a3a4a5a6a7a8");
+	int sock;
+
+	vfu_server_free(fake->server);
+	ops.region_write = hold_and_write;
+	fake->server = vfu_server_new(fake->context, &ops, fake);
+	sock = fake_client(fake);
+	/* The write itself is answered; what came with it, and what comes later, is not. */
+	g_assert_true(send_bytes(sock, write));
+	g_assert_true(send_bytes(sock, read));
+	fake_pump(fake);
+	expect_bytes(sock, written);
+	expect_silence(sock);
+	g_assert_true(send_bytes(sock, read));
+	fake_pump(fake);
+	expect_silence(sock);
+	g_assert_cmpuint(fake->n_reads, ==, 0);
+	vfu_server_hold(fake->server, false);
+	fake_pump(fake);
+	expect_bytes(sock, reply);
+	expect_bytes(sock, reply);
+	g_assert_true(send_bytes(sock, read));
+	fake_pump(fake);
+	expect_bytes(sock, reply);
+	/* The next client is not made to wait for what this one asked for. */
+	vfu_server_hold(fake->server, true);
+	vfu_server_disconnect(fake->server);
+	fake_pump(fake);
+	close(sock);
+	sock = fake_client(fake);
+	g_assert_true(send_bytes(sock, read));
+	fake_pump(fake);
+	expect_bytes(sock, reply);
+	close(sock);
+}
+
 static void test_largest_write_and_read(void)
 {
 	g_autoptr(Fake) fake = fake_new();
@@ -616,6 +674,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/vfu/server/device-error", test_device_error);
 	g_test_add_func("/protocol/vfu/server/framing-closes", test_framing_closes);
 	g_test_add_func("/protocol/vfu/server/posted-writes", test_posted_writes);
+	g_test_add_func("/protocol/vfu/server/hold", test_hold);
 	g_test_add_func("/protocol/vfu/server/large-write", test_largest_write_and_read);
 	return g_test_run();
 }
