@@ -306,6 +306,60 @@ static void test_foreign(void)
 	g_assert_cmphex(cxl_region_info(region)->hpa, ==, FAKE_WINDOW + 2 * GIB);
 }
 
+/* What an earlier host left is named from the top down, and taken back on demand only. */
+static void test_foreign_taken_back(void)
+{
+	g_autoptr(Fake) fake = fake_new(1, 2);
+	FakeEp *ep = fake_plug(fake, 0, 0);
+	CxlForeignDecoder foreign;
+	CxlMemdev *memdev;
+	CxlRegion *region;
+
+	preset(fake, ep);
+	fake_start(fake, NULL);
+	memdev = memdev_of(fake, ep);
+	g_assert_true(cxl_memdev_find_foreign(memdev, &foreign));
+	g_assert_cmpstr(foreign.owner, ==, "host bridge 1");
+	g_assert_cmpuint(foreign.index, ==, 0);
+	g_assert_cmphex(foreign.hpa, ==, FAKE_WINDOW + GIB);
+	g_assert_cmphex(foreign.len, ==, GIB);
+	g_assert_false(foreign.locked);
+	/* What does not lie in the range wholly stays. */
+	g_assert_cmpint(cxl_memdev_reset_foreign(memdev, FAKE_WINDOW, GIB), ==, 0);
+	g_assert_cmpint(cxl_memdev_reset_foreign(memdev, FAKE_WINDOW + GIB + 1, GIB), ==, 0);
+	g_assert_cmpint(cxl_memdev_reset_foreign(memdev, FAKE_WINDOW + GIB, GIB - 1), ==, 0);
+	g_assert_cmpstr(fake->trace->str, ==, "");
+	g_assert_cmpint(cxl_memdev_reset_foreign(memdev, FAKE_WINDOW + GIB, GIB), ==, 0);
+	g_assert_cmpint(strncmp(fake->trace->str, "hb1 0+10", 8), ==, 0);
+	g_assert_false(cxl_memdev_find_foreign(memdev, &foreign));
+	g_assert_cmpint(program(fake, memdev, 256 * MIB, GIB, &region), ==, 0);
+	g_assert_cmphex(cxl_region_info(region)->hpa, ==, FAKE_WINDOW);
+	/* Ours are not foreign. */
+	g_assert_false(cxl_memdev_find_foreign(memdev, &foreign));
+	g_string_truncate(fake->trace, 0);
+	g_assert_cmpint(cxl_memdev_reset_foreign(memdev, 0, UINT64_MAX), ==, 0);
+	g_assert_cmpstr(fake->trace->str, ==, "");
+}
+
+/* Only the endpoint has one: the way above it is free. A locked one stays. */
+static void test_foreign_locked(void)
+{
+	g_autoptr(Fake) fake = fake_new(1, 2);
+	FakeEp *ep = fake_plug(fake, 0, 0);
+	CxlForeignDecoder foreign;
+	CxlMemdev *memdev;
+
+	fake_hdm_preset(ep->bar, 0, FAKE_WINDOW, GIB, CXL_HDM_DEC_HOST_ONLY | CXL_HDM_DEC_LOCK,
+			256 * MIB);
+	fake_start(fake, NULL);
+	memdev = memdev_of(fake, ep);
+	g_assert_true(cxl_memdev_find_foreign(memdev, &foreign));
+	g_assert_cmpint(strncmp(foreign.owner, "device ", 7), ==, 0);
+	g_assert_true(foreign.locked);
+	g_assert_cmpint(cxl_memdev_reset_foreign(memdev, 0, UINT64_MAX), ==, -EPERM);
+	g_assert_true(cxl_memdev_find_foreign(memdev, &foreign));
+}
+
 static void test_adopt(void)
 {
 	g_autoptr(Fake) fake = fake_new(1, 2);
@@ -596,6 +650,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/driver/region/stuck", test_stuck);
 	g_test_add_func("/unit/driver/region/locked", test_locked);
 	g_test_add_func("/unit/driver/region/foreign", test_foreign);
+	g_test_add_func("/unit/driver/region/foreign-taken-back", test_foreign_taken_back);
+	g_test_add_func("/unit/driver/region/foreign-locked", test_foreign_locked);
 	g_test_add_func("/unit/driver/region/adopt", test_adopt);
 	g_test_add_func("/unit/driver/region/adopt-interleaved", test_adopt_interleaved);
 	g_test_add_func("/unit/driver/region/switches", test_switches);
