@@ -19,7 +19,8 @@ typedef struct BackendProcConfig {
 	void *opaque;
 } BackendProcConfig;
 
-#define BACKEND_PROC_FD 3
+#define BACKEND_PROC_FD      3
+#define BACKEND_PROC_FD_TEXT "3"
 
 /*
  * Starts it with no other descriptor of ours, and so that it is killed when the calling thread

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A network for the guest: a virtio network card on the user-mode network that passt makes. */
+#include "machine/backend_proc.h"
 #include "machine/backend_program.h"
 #include "machine/virtio_device.h"
 #include "machine/virtio_pci_wire.h"
 
 #include <gio/gio.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #define N_QUEUES  2 /* receive, transmit */
 #define QUEUE_MAX 1024
 #define PCI_CLASS 0x020000 /* Ethernet */
+#define NOBODY    "65534:65534"
 
 static const char *const folders[] = { "/usr/local/bin", "/usr/bin", NULL };
 
@@ -18,6 +21,31 @@ static void link_down(VirtioPci *pci)
 	const le16 status = le16_put(0);
 
 	virtio_pci_change_space(pci, offsetof(VirtioNetSpace, status), &status, sizeof(status));
+}
+
+/* In the foreground, for one guest; it says nothing unless something is wrong. */
+static GPtrArray *make_argv(const char *path)
+{
+	static const char *const always[] = {
+		"--vhost-user",
+		"--foreground",
+		"--quiet",
+		"--one-off",
+		"--fd=" BACKEND_PROC_FD_TEXT,
+	};
+	GPtrArray *argv = g_ptr_array_new();
+
+	g_ptr_array_add(argv, (gpointer)path);
+	for (unsigned i = 0; i < G_N_ELEMENTS(always); i++)
+		g_ptr_array_add(argv, (gpointer)always[i]);
+	/* What it would do as root, but without asking who "nobody" is. */
+	if (geteuid() == 0)
+		g_ptr_array_add(argv, (gpointer) "--runas=" NOBODY);
+	/* In an initramfs it cannot change its root any other way. */
+	if (backend_program_knows(path, "--chroot-fallback"))
+		g_ptr_array_add(argv, (gpointer) "--chroot-fallback");
+	g_ptr_array_add(argv, NULL);
+	return argv;
 }
 
 VirtioDevice *virtio_net_new(const VirtioContext *context, GError **error)
@@ -42,12 +70,8 @@ VirtioDevice *virtio_net_new(const VirtioContext *context, GError **error)
 		.queue_max = QUEUE_MAX,
 		.gone = link_down,
 	};
-	/* In the foreground, for one guest; it says nothing unless something is wrong. */
-	const char *argv[] = {
-		path, "--vhost-user", "--foreground", "--quiet", "--one-off", "--fd",
-		"3",  NULL,           NULL,
-	};
-	const VhostBackendConfig backend = { .name = "passt", .argv = argv };
+	VhostBackendConfig backend = { .name = "passt" };
+	g_autoptr(GPtrArray) argv = NULL;
 
 	if (path == NULL) {
 		g_set_error(
@@ -63,8 +87,7 @@ VirtioDevice *virtio_net_new(const VirtioContext *context, GError **error)
 			path);
 		return NULL;
 	}
-	/* In an initramfs it cannot change its root any other way. */
-	if (backend_program_knows(path, "--chroot-fallback"))
-		argv[G_N_ELEMENTS(argv) - 2] = "--chroot-fallback";
+	argv = make_argv(path);
+	backend.argv = (const char *const *)argv->pdata;
 	return virtio_device_new(context, &config, &backend, error);
 }

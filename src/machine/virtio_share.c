@@ -6,16 +6,14 @@
 #include "machine/virtio_pci_wire.h"
 
 #include <gio/gio.h>
+#include <mntent.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #define N_QUEUES  2        /* urgent requests, requests */
 #define QUEUE_MAX 1024     /* what both kinds of virtiofsd take */
 #define PCI_CLASS 0x018000 /* mass storage, other */
-
-/* Descriptor 3, BACKEND_PROC_FD, as an argument. */
-#define FD_TEXT "3"
-G_STATIC_ASSERT(BACKEND_PROC_FD == 3);
 
 /* Debian's: bookworm's is part of QEMU, later ones are a package of their own. */
 static const char *const folders[] = { "/usr/libexec", "/usr/lib/qemu", "/usr/lib", NULL };
@@ -48,7 +46,7 @@ static GPtrArray *make_argv(const char *path, bool is_new, const char *dir, cons
 	GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
 
 	g_ptr_array_add(argv, g_strdup(path));
-	g_ptr_array_add(argv, g_strdup("--fd=" FD_TEXT));
+	g_ptr_array_add(argv, g_strdup("--fd=" BACKEND_PROC_FD_TEXT));
 	if (is_new) {
 		g_ptr_array_add(argv, g_strdup_printf("--shared-dir=%s", dir));
 		g_ptr_array_add(argv, g_strdup_printf("--sandbox=%s", sandbox));
@@ -87,6 +85,24 @@ static VirtioDevice *try_sandbox(const VirtioContext *context, const VirtioDevic
 	return virtio_device_new(context, config, &backend, error);
 }
 
+/* In an initramfs the root cannot be exchanged for another one, only changed with chroot(2). */
+static bool is_initramfs(void)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "r");
+	bool is_first = false;
+	const struct mntent *mount;
+
+	if (mounts == NULL)
+		return false;
+	/* The last of those that are mounted over each other counts. */
+	while ((mount = getmntent(mounts)) != NULL) {
+		if (strcmp(mount->mnt_dir, "/") == 0)
+			is_first = strcmp(mount->mnt_type, "rootfs") == 0;
+	}
+	endmntent(mounts);
+	return is_first;
+}
+
 VirtioDevice *virtio_share_new(const VirtioContext *context, const char *dir, const char *tag,
 			       GError **error)
 {
@@ -103,7 +119,8 @@ VirtioDevice *virtio_share_new(const VirtioContext *context, const char *dir, co
 		.n_queues = N_QUEUES,
 		.queue_max = QUEUE_MAX,
 	};
-	VirtioDevice *device;
+	bool is_root = geteuid() == 0;
+	VirtioDevice *device = NULL;
 
 	if (!check_dir(full_dir, tag, error))
 		return NULL;
@@ -115,9 +132,11 @@ VirtioDevice *virtio_share_new(const VirtioContext *context, const char *dir, co
 		return NULL;
 	}
 	memcpy(space.tag, tag, strlen(tag));
+	if (is_root && is_initramfs())
+		return try_sandbox(context, &config, path, full_dir, "chroot", error);
 	device = try_sandbox(context, &config, path, full_dir, "namespace", &first_error);
-	/* In an initramfs, and in containers, root may not make one; it may still change root. */
-	if (device == NULL && geteuid() == 0)
+	/* Containers may forbid namespaces; root may still change its root. */
+	if (device == NULL && is_root)
 		device = try_sandbox(context, &config, path, full_dir, "chroot", NULL);
 	if (device == NULL)
 		g_propagate_error(error, g_steal_pointer(&first_error));
