@@ -103,14 +103,12 @@ static void set_msrs(Vcpu *vcpu)
 		{ .index = MSR_MISC_ENABLE, .data = FAST_STRINGS },
 		{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_WRITE_BACK },
 	};
+	g_autofree struct kvm_msrs *one = g_malloc0(sizeof(*one) + sizeof(one->entries[0]));
 
+	one->nmsrs = 1;
 	for (size_t i = 0; i < G_N_ELEMENTS(entries); i++) {
-		struct {
-			struct kvm_msrs head;
-			struct kvm_msr_entry entry;
-		} one = { .head.nmsrs = 1, .entry = entries[i] };
-
-		ioctl(vcpu->fd, KVM_SET_MSRS, &one);
+		one->entries[0] = entries[i];
+		ioctl(vcpu->fd, KVM_SET_MSRS, one);
 	}
 }
 
