@@ -31,7 +31,7 @@ static GPtrArray *make_argv(const char *path)
 		"--foreground",
 		"--quiet",
 		"--one-off",
-		"--fd=" BACKEND_PROC_FD_TEXT,
+		("--fd=" BACKEND_PROC_FD_TEXT),
 	};
 	GPtrArray *argv = g_ptr_array_new();
 
