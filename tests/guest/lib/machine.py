@@ -9,9 +9,9 @@ from pathlib import Path
 
 from initramfs import Initramfs, modules_in_order
 from pool import WAIT_S, Failure, Pool
-from qemu import Bridge, Machine, Monitor, Window, vfio_user
+from qemu import Bridge, Machine, Monitor, Switch, Window, vfio_user
 
-__all__ = ["WAIT_S", "Bridge", "Failure", "Guest", "MODULES", "Machine", "Pool", "Window",
+__all__ = ["WAIT_S", "Bridge", "Failure", "Guest", "MODULES", "Machine", "Pool", "Switch", "Window",
            "vfio_user"]
 
 HERE = Path(__file__).resolve().parent

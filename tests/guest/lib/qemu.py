@@ -4,6 +4,7 @@
 import json
 import os
 import socket
+from itertools import count
 from typing import NamedTuple
 
 from initramfs import in_root
@@ -11,6 +12,14 @@ from pool import WAIT_S, Failure
 
 FIRST_BUS = 12  # of the first host bridge: its first device is 0d:00.0
 BUSES = 16  # from one host bridge to the next: the second one's first device is 1d:00.0
+# No timer check: on a busy host it fails, and a kernel that knew of a hypervisor would not do it.
+KERNEL_OPTIONS = "console=ttyS0 panic=-1 no_timer_check"
+
+
+class Switch(NamedTuple):
+    """A CXL switch with one downstream port for each device."""
+
+    devices: tuple  # names of pool devices
 
 
 class Bridge(NamedTuple):
@@ -18,8 +27,13 @@ class Bridge(NamedTuple):
 
     Root ports are named rp0, rp1, ... in this order over all bridges, and can be hot-plugged."""
 
-    devices: tuple = None  # names of pool devices below it; None: those that no other bridge has
+    # Names of pool devices below it, or Switch(...)es; None: devices that no other bridge has
+    devices: tuple = None
     empty_ports: int = 0
+
+    def names(self):
+        for below in self.devices or ():
+            yield from below.devices if isinstance(below, Switch) else [below]
 
 
 class Window(NamedTuple):
@@ -45,8 +59,8 @@ class Machine(NamedTuple):
 
     def bridge_options(self, sockets):
         """-device for each bridge, its ports and devices; sockets: path by name of the device."""
-        named = {name for bridge in self.bridges for name in bridge.devices or ()}
-        ports = 0
+        named = {name for bridge in self.bridges for name in bridge.names()}
+        ports, slots = count(), count(2)  # no two slots alike: they are named after their numbers
         for number, bridge in enumerate(self.bridges):
             bus = f"cxl.{number + 1}"
             yield f"pxb-cxl,bus_nr={FIRST_BUS + BUSES * number},bus=pcie.0,id={bus}"
@@ -54,13 +68,14 @@ class Machine(NamedTuple):
             if devices is None:
                 devices = [name for name in sockets if name not in named]
                 named.update(devices)
-            for port, name in enumerate([*devices, *[None] * bridge.empty_ports]):
-                root_port = f"rp{ports}"
-                # Slots are named after port and chassis: no two alike.
-                yield f"cxl-rp,bus={bus},id={root_port},port={port},chassis=0,slot={ports + 2}"
-                if name:
-                    yield json.dumps(vfio_user(name, root_port, sockets[name]))
-                ports += 1
+            for port, below in enumerate([*devices, *[None] * bridge.empty_ports]):
+                root_port = f"rp{next(ports)}"
+                yield (f"cxl-rp,bus={bus},id={root_port},port={port},chassis=0,"
+                       f"slot={next(slots)}")
+                if isinstance(below, Switch):
+                    yield from switch_options(below, root_port, sockets, slots)
+                elif below:
+                    yield json.dumps(vfio_user(below, root_port, sockets[below]))
 
     def window_properties(self):
         for number, window in enumerate(self.windows):
@@ -80,7 +95,7 @@ class Machine(NamedTuple):
             "-nodefaults", "-no-user-config", "-display", "none",
             "-accel", accel, "-cpu", self.cpu, "-smp", str(self.cpus), "-m", self.memory,
             "-M", ",".join(properties), "-kernel", str(kernel), "-initrd", str(initramfs),
-            "-append", " ".join(["console=ttyS0 panic=-1", kernel_options, self.kernel_options]),
+            "-append", " ".join([KERNEL_OPTIONS, kernel_options, self.kernel_options]),
             *self.options,
         ]
         if not self.reboots:
@@ -88,6 +103,16 @@ class Machine(NamedTuple):
         for device in self.bridge_options(sockets):
             cmd += ["-device", device]
         return cmd
+
+
+def switch_options(switch, root_port, sockets, slots):
+    """-device for a switch below a root port, its downstream ports and their devices."""
+    yield f"cxl-upstream,bus={root_port},id={root_port}.up"
+    for port, name in enumerate(switch.devices):
+        downstream = f"{root_port}.down{port}"
+        yield (f"cxl-downstream,bus={root_port}.up,id={downstream},port={port},chassis=0,"
+               f"slot={next(slots)}")
+        yield json.dumps(vfio_user(name, downstream, sockets[name]))
 
 
 def vfio_user(name, bus, path):
