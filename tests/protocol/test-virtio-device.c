@@ -303,6 +303,42 @@ static void test_gone(void)
 	driver_clear(&driver);
 }
 
+/* A driver that writes anything anywhere: the device bears it, and serves the next driver. */
+static void test_noise(void)
+{
+	static const uint32_t offsets[] = {
+		0x0000, 0x0000, 0x0000, 0x1000, 0x2000, 0x3000, 0x4000
+	};
+	static const uint64_t values[] = { 0, 1, 0x0f, 0xffff, UINT64_MAX, DRIVER_RAM_LEN };
+	g_autoptr(VirtioDevice) device = NULL;
+	Driver driver;
+
+	driver_init(&driver);
+	device = fake_device(&driver, FAKE_SLOTS);
+	for (unsigned i = 0; i < 20000; i++) {
+		uint32_t len = 1u << g_test_rand_int_range(0, 4);
+		uint64_t offset = offsets[g_test_rand_int_range(0, G_N_ELEMENTS(offsets))] +
+				  (uint64_t)g_test_rand_int_range(0, 0x48);
+		uint64_t value = values[g_test_rand_int_range(0, G_N_ELEMENTS(values))];
+
+		if (g_test_rand_bit())
+			value = (uint64_t)g_test_rand_int() << (g_test_rand_bit() ? 32 : 0);
+		if (g_test_rand_bit())
+			driver_write(&driver, offset, len, value);
+		else
+			(void)driver_read(&driver, offset, len);
+	}
+	pci_device_reset(driver.pci);
+	driver_find(&driver, driver.pci);
+	g_assert_true(vhost_backend_is_alive(virtio_device_peek_backend(device)));
+	driver_start(&driver, WANTED, 2);
+	g_assert_cmphex(READ(&driver, status), ==, 0x0f);
+	driver_kick(&driver, 0);
+	driver_wait_irq(&driver, 1);
+	virtio_device_free(g_steal_pointer(&device));
+	driver_clear(&driver);
+}
+
 /* ---- real daemons ---- */
 
 /* Skips the test when the daemon is not there, or cannot be used here. */
@@ -469,6 +505,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/virtio-device/bad-rings", test_bad_rings);
 	g_test_add_func("/protocol/virtio-device/memory", test_memory);
 	g_test_add_func("/protocol/virtio-device/gone", test_gone);
+	g_test_add_func("/protocol/virtio-device/noise", test_noise);
 	g_test_add_func("/protocol/virtio-device/virtiofsd", test_virtiofsd);
 	g_test_add_func("/protocol/virtio-device/passt", test_passt);
 	g_test_add_func("/protocol/virtio-device/refusals", test_refusals);
