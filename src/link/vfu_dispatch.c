@@ -198,6 +198,9 @@ static int do_get_irq_info(VfuSession *session, const VfuRequest *req, VfuReply 
 
 	if (le32_get(asked->argsz) < sizeof(*asked) || index >= VFU_N_IRQ_INDEXES)
 		return EINVAL;
+	/* QEMU: 11.1 asks for error recovery at each start, and warns if there are 0 of it. */
+	if (index >= VFU_IRQ_ERR && session->irqs.index[index].n == 0)
+		return EINVAL;
 	*(VfuIrqInfo *)reply->payload = (VfuIrqInfo){
 		.argsz = le32_put(sizeof(*asked)),
 		.flags = le32_put(VFU_IRQ_IS_EVENTFD),
