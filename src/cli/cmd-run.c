@@ -10,13 +10,13 @@
 #include <signal.h>
 #include <string.h>
 
-/* What the verb ends with when the guest has no exit code of its own to give. */
+/* How the guest has ended, if it has no exit code of its own to give; none of the common ones. */
 enum {
-	EXIT_RUN_REBOOT = 3,
-	EXIT_RUN_TRIPLE = 4,
-	EXIT_RUN_PANIC = 5,
-	EXIT_RUN_KVM = 6,
-	EXIT_RUN_ASKED = 7,
+	EXIT_RUN_REBOOT = 10,
+	EXIT_RUN_TRIPLE = 11,
+	EXIT_RUN_PANIC = 12,
+	EXIT_RUN_KVM = 13,
+	EXIT_RUN_ASKED = 14,
 };
 
 /* ---- options ---- */
@@ -341,12 +341,11 @@ static const CliSection sections[] = {
 	  "two host bridges, and the window is interleaved across these, 256 bytes at a time or "
 	  "what follows the @. A window's size is a multiple of 256 MiB for each host bridge." },
 	{ "How the guest ends",
-	  "With a command, its exit code is that of the verb. Else, and if there is none to be "
-	  "had: "
-	  "0 the guest has switched itself off; 3 it has rebooted, with --no-reboot; 4 a triple "
-	  "fault; 5 its kernel has panicked; 6 KVM cannot go on; 7 it was ended by Ctrl-A x or a "
-	  "signal. SIGTERM presses the power button of a guest without a command; the second one, "
-	  "or ten seconds, end it." },
+	  "With a command, its exit code is that of the verb. Else, or if there is none to be had: "
+	  "0 the guest has switched itself off; 10 it has rebooted, with --no-reboot; 11 a triple "
+	  "fault; 12 its kernel has panicked; 13 KVM cannot go on; 14 it was ended by Ctrl-A x or "
+	  "a signal. SIGTERM presses the power button of a guest without a command; a second one, "
+	  "or ten seconds, end it. What could not be started is 1, 2, 4 or 5 as below." },
 	{ .title = NULL },
 };
 
