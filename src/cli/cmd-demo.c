@@ -133,13 +133,30 @@ static ExitCode run_self_test(void)
 
 static ExitCode run(const CliArgs *args)
 {
-	return cli_flag(args, "self-test") ? run_self_test() : run_demo(cli_flag(args, "json"));
+	ExitCode code;
+
+	if (cli_flag(args, "self-test"))
+		return run_self_test();
+	if (cli_flag(args, "guest"))
+		return demo_show_guest(args, true);
+	code = run_demo(cli_flag(args, "json"));
+	if (code != EXIT_DONE || cli_flag(args, "json"))
+		return code;
+	return demo_show_guest(args, false);
 }
 
 static const CliParam demo_options[] = {
 	{ .name = "json",
 	  .type = CLI_FLAG,
 	  .help = "print the figures as one JSON object instead" },
+	{ .name = "guest",
+	  .type = CLI_FLAG,
+	  .help = "only the Linux guest; exit 1 if there can be none" },
+	{ .name = "kernel",
+	  .type = CLI_TEXT,
+	  .meta = "FILE",
+	  .source = CLI_FROM_FILES,
+	  .help = "the guest's kernel, as for softdcd run" },
 	{ .name = "self-test",
 	  .type = CLI_FLAG,
 	  .help = "break the wipe, then the revocation; exit 1 if both were noticed, else 0" },
@@ -161,6 +178,11 @@ const CliVerb verb_demo = {
 		"ordinary "
 		"memory, gives it back, and shows that the next host reads zeros. No daemon, no "
 		"CXL hardware and no special kernel are needed.\n\n"
+		"Then, where KVM can, a Linux guest is booted. Its kernel makes a region of the "
+		"static "
+		"memory of one device and uses it, softdcd-agent accepts a tagged backend from "
+		"another, both are compared with the guest's own memory, and given back. Where KVM "
+		"cannot, it says why.\n\n"
 		"Whatever does not come out as promised ends the tour with exit code 1. So that "
 		"this "
 		"can be believed, --self-test breaks first the wipe, then the revocation on "

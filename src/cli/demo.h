@@ -3,6 +3,7 @@
 #ifndef CLI_DEMO_H
 #define CLI_DEMO_H
 
+#include "cli/cli.h"
 #include "host/mem_speed.h"
 #include "host/process_host.h"
 #include "pool/pool.h"
@@ -74,6 +75,10 @@ bool demo_fail(GError **error, const char *step, const char *what); /* always fa
 
 /* Resident bytes of this process with a pool of 16 devices and 16 TiB, nothing backed. */
 bool demo_measure_idle(uint64_t *ret_len, GError **error);
+
+/* Boots a Linux guest that shows the same, or says why it cannot be: then the exit code is that of
+ * a refusal only if IS_NEEDED. */
+ExitCode demo_show_guest(const CliArgs *args, bool is_needed);
 
 G_GNUC_PRINTF(2, 3) void demo_say(const Demo *demo, const char *format, ...);
 
