@@ -103,4 +103,7 @@ def outside(guest, pool):
             reader.host_commands(commands)
         else:
             reader.guest_commands(str(number))
+    said = (guest.directory / "qemu.log").read_text()
+    if "warning" in said:
+        raise Failure(f"who follows {PAGE.name} is warned: {said}")
     guest.tell("end")
