@@ -28,7 +28,10 @@ typedef struct AgentDevice {
 	CxlMemdev *memdev;
 	CxlDcd *dcd;
 	CxlRegion *regions[CXL_DC_MAX_REGIONS]; /* NULL: none of ours */
-	int record_fd; /* locked as long as we have the device; see record.c */
+	int record_fd;         /* locked as long as we have the device; see record.c */
+	char unbound_port[16]; /* the kernel's port that let go of the host bridge for us; "" = none
+				*/
+	bool is_left;          /* in order: the port may have it back */
 	const char *caching;
 	Leaving *leaving, **leaving_end;
 	bool is_away; /* its registers read all-ones */
@@ -64,7 +67,8 @@ struct Agent {
  * with agent_clear() in any case.
  */
 bool agent_start(Agent *agent, const AgentOptions *options, AgentError *error);
-/* Frees all; devices stay as they are. */
+/* Frees all; devices stay as they are. Gives host bridges of devices left in order to the kernel.
+ */
 void agent_clear(Agent *agent);
 /* Gives back everything and the decoders; false if something could not be given back. */
 bool agent_leave(Agent *agent);

@@ -24,12 +24,6 @@ static void *fail(const char *root, uint64_t hpa, uint64_t len, const char *what
 	if (err != EPERM || !platform_busy_owner(root, hpa, len, owner))
 		agent_fail(error, "%s at %#" PRIx64 " cannot be mapped: %s%s", what, hpa,
 			   strerror(err), err == EACCES ? " (root can)" : "");
-	else if (strncmp(owner, "port", 4) == 0)
-		agent_fail(error,
-			   "%s at %#" PRIx64
-			   ": the kernel has them in use as %s; make it let go of "
-			   "them with: echo %s >/sys/bus/cxl/drivers/cxl_port/unbind",
-			   what, hpa, owner, owner);
 	else
 		agent_fail(error,
 			   "%s at %#" PRIx64 ": the kernel has it in use as '%s'; boot with "

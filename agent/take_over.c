@@ -2,8 +2,10 @@
 /* Taking devices over: checks that nobody else uses them, decoders, and leaving them again. */
 #include "agent/agent.h"
 #include "agent/memory.h"
+#include "cxl/component.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +51,39 @@ static const PlatformDevice *find_only(const Platform *platform, AgentError *err
 	return found;
 }
 
+static bool tell_port_driver(const Agent *agent, const char *file, const char *port)
+{
+	int fd = sys_open(O_WRONLY, agent->options.root, "/sys/bus/cxl/drivers/cxl_port/%s", file);
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	n = write(fd, port, strlen(port));
+	close(fd);
+	return n > 0;
+}
+
+/*
+ * Linux: cxl_port keeps the registers of a host bridge as soon as that has decoders, whether or not
+ * there is anything below it. Nobody needs them there: platform_may_take() has seen to it that no
+ * device below has a driver.
+ */
+static void unbind_port(AgentDevice *device)
+{
+	const Agent *agent = device->agent;
+	const PlatformBridge *bridge = &agent->platform->bridges[device->info->bridge];
+	char owner[64];
+
+	if (!platform_busy_owner(agent->options.root, bridge->chbcr, CXL_COMPONENT_LEN, owner) ||
+	    strncmp(owner, "port", 4) != 0 ||
+	    strspn(owner + 4, "0123456789") != strlen(owner + 4) ||
+	    strlen(owner) >= sizeof(device->unbound_port) ||
+	    !tell_port_driver(agent, "unbind", owner))
+		return;
+	memcpy(device->unbound_port, owner, strlen(owner) + 1);
+	complain("host bridge %" PRIu32 ": the kernel's %s has let go of it", bridge->uid, owner);
+}
+
 static bool add_device(Agent *agent, const PlatformDevice *info, AgentError *error)
 {
 	AgentDevice *device = &agent->devices[agent->n_devices];
@@ -67,7 +102,10 @@ static bool add_device(Agent *agent, const PlatformDevice *info, AgentError *err
 	};
 	device->leaving_end = &device->leaving;
 	agent->n_devices++;
-	return record_open(device, error) && sys_bus_add(agent->bus, agent->platform, info, error);
+	if (!record_open(device, error))
+		return false;
+	unbind_port(device);
+	return sys_bus_add(agent->bus, agent->platform, info, error);
 }
 
 static bool add_devices(Agent *agent, AgentError *error)
@@ -253,6 +291,12 @@ static bool unprogram(AgentDevice *device)
 	return true;
 }
 
+static void leave_device(AgentDevice *device)
+{
+	record_drop(device);
+	device->is_left = true;
+}
+
 static bool start_device(AgentDevice *device, AgentError *error)
 {
 	if (!find_memdev(device, error) || !clear_path(device, error) ||
@@ -282,7 +326,7 @@ bool agent_start(Agent *agent, const AgentOptions *options, AgentError *error)
 		/* Nothing is left behind but what was accepted. */
 		for (unsigned k = 0; k <= i; k++) {
 			if (unprogram(&agent->devices[k]))
-				record_drop(&agent->devices[k]);
+				leave_device(&agent->devices[k]);
 		}
 		return false;
 	}
@@ -297,7 +341,16 @@ void agent_clear(Agent *agent)
 		if (agent->devices[i].record_fd >= 0)
 			close(agent->devices[i].record_fd);
 	}
+	/* When the kernel takes registers they are taken from us. */
 	sys_bus_free(agent->bus);
+	for (unsigned i = 0; i < agent->n_devices; i++) {
+		const AgentDevice *device = &agent->devices[i];
+
+		if (device->is_left && device->unbound_port[0] &&
+		    !tell_port_driver(agent, "bind", device->unbound_port))
+			complain("the kernel's %s does not take its host bridge back",
+				 device->unbound_port);
+	}
 	free(agent->platform);
 }
 
@@ -314,7 +367,7 @@ bool agent_leave(Agent *agent)
 			ok = false;
 			continue;
 		}
-		record_drop(device);
+		leave_device(device);
 	}
 	return ok;
 }
