@@ -274,6 +274,40 @@ static bool verify(AgentDevice *device, const CxlDcGroup *group, void *opaque, A
 	return ok;
 }
 
+/* CRC-32 as in Ethernet and zlib, a bit at a time: what is long is measured otherwise */
+static bool checksum(AgentDevice *device, const CxlDcGroup *group, void *opaque, AgentError *error)
+{
+	uint8_t *base = group_map(device->agent, group, error);
+	uint32_t crc = UINT32_MAX;
+
+	if (!base)
+		return false;
+	for (uint64_t i = 0; i < group->len; i++) {
+		crc ^= base[i];
+		for (unsigned bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0xedb88320) : 0);
+	}
+	munmap(base, group->len);
+	*(uint32_t *)opaque = ~crc;
+	return true;
+}
+
+static bool run_checksum(Agent *agent, char **words, unsigned n, AgentError *error)
+{
+	char text[16];
+	uint32_t crc;
+	Json json;
+
+	if (!group_with(agent, words[0], checksum, &crc, error))
+		return false;
+	snprintf(text, sizeof(text), "%08" PRIx32, crc);
+	tell_begin(&json, "checksum", NULL);
+	json_text(&json, "group", words[0]);
+	json_text(&json, "crc32", text);
+	tell_end(agent, &json);
+	return true;
+}
+
 static bool run_pattern(Agent *agent, char **words, GroupFunc func, AgentError *error)
 {
 	uint64_t seed;
@@ -327,6 +361,7 @@ static const Command commands[] = {
 	  "write bytes, in hexadecimal digits, to a group's memory" },
 	{ "fill", 2, 2, run_fill, "fill GROUP SEED", "fill a group with a pattern" },
 	{ "verify", 2, 2, run_verify, "verify GROUP SEED", "check that it still has that pattern" },
+	{ "checksum", 1, 1, run_checksum, "checksum GROUP", "tell the CRC-32 of a group's memory" },
 	{ "measure", 1, 1, run_measure, "measure GROUP",
 	  "compare its speed with that of ordinary memory; overwrites it" },
 	{ "leave", 0, 0, run_leave, "leave", "as SIGTERM" },

@@ -224,7 +224,8 @@ static const char output[] =
 	"Each line of output is a JSON object with event, time (microseconds since 1970) and "
 	"device: attached, accepted, declined, refused, released (why is asked, command or "
 	"leaving), "
-	"kept, lost (why is forced or gone), reconnecting, resumed, record, list, data, measured, "
+	"kept, lost (why is forced or gone), reconnecting, resumed, record, list, data, checksum, "
+	"measured, "
 	"done, failed, left.";
 
 static const char exits[] = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 timed out.";
