@@ -14,6 +14,10 @@ from pool import WAIT_S, Pool
 
 # Of the rig, so that the scripts find the same programs as on an emulated host.
 PROGRAMS = ("usr/bin/jq", "usr/bin/passt", "usr/libexec/virtiofsd")
+PEEK = "tests/guest/peek/guest-peek"
+# Of the build directory, for the same reason.
+BUILT = ("softdcd", "softdcd-keeper", "softdcd-guest-run", "agent/softdcd-agent", PEEK,
+         "tests/guest/cycle/host-cycle")
 
 
 class DirectHost:

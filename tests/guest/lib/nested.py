@@ -4,7 +4,7 @@
 import os
 from pathlib import Path
 
-from direct import DirectHost
+from direct import BUILT, PEEK, DirectHost
 from initramfs import Initramfs, modules_in_order
 from machine import HERE, Guest, Machine
 from pool import Failure
@@ -20,7 +20,6 @@ MACHINE = Machine(bridges=(), windows=(), cpus=1, memory="3G", cpu="max",
                   kernel_options="quiet mitigations=off")
 
 TOOLS = ("daxctl", "jq", "lspci", "memtester", "mkfs.ext4", "ndctl", "numactl")  # for guests
-PEEK = "tests/guest/peek/guest-peek"
 TRIES = 2
 
 
@@ -49,8 +48,7 @@ class NestedHost(Guest):
             image.add_program(name)
         for name in FILES:
             image.add_file(name, root / name, libraries_of=root)
-        for name in ("softdcd", "softdcd-keeper", "softdcd-guest-run",
-                     "agent/softdcd-agent", PEEK):
+        for name in BUILT:
             if (self.build / name).exists():
                 image.add_file(f"usr/bin/{Path(name).name}", self.build / name, libraries_of=root)
         for name in kernels:
