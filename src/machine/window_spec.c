@@ -16,7 +16,7 @@ static bool find_device(const MachineDeviceTraits *devices, unsigned n_devices, 
 		}
 	}
 	g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-		    "device %s: not one of the machine's; name it with --device", name);
+		    "the machine has no device \"%s\"; name it with --device", name);
 	return false;
 }
 
