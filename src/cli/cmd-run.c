@@ -321,7 +321,7 @@ static const CliParam options[] = {
 	  .help = "end when the guest reboots, with exit code 3" },
 	{ .name = "verbose",
 	  .type = CLI_FLAG,
-	  .help = "with a command, show the guest's console on stderr" },
+	  .help = "show all that the guest's kernel says; with a command, on stderr" },
 	{ .name = NULL },
 };
 

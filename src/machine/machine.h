@@ -54,7 +54,7 @@ typedef struct MachineConfig {
 	 * Without COMMAND the console (COM1) is on stdin and stdout, raw if they are a terminal.
 	 * With it stdin, stdout and stderr are those of the guest's command, which speaks the
 	 * protocol in guest_command.h; the console is kept, and shown on stderr when VERBOSE or
-	 * when the guest dies of itself.
+	 * when the guest dies of itself. The kernel is quiet but when VERBOSE.
 	 */
 	bool has_command;
 	bool verbose;

@@ -174,6 +174,9 @@ static char *build_cmdline(MachineParts *parts)
 
 	if (khz)
 		g_string_append_printf(text, " tsc_early_khz=%u", khz);
+	/* Each line that nobody wants to see takes its time at a serial port. */
+	if (!parts->config->verbose)
+		g_string_append(text, " quiet");
 	if (parts->config->cmdline && *parts->config->cmdline)
 		g_string_append_printf(text, " %s", parts->config->cmdline);
 	return g_string_free(g_steal_pointer(&text), FALSE);
