@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A host with KVM, emulated by QEMU: what the KVM machine's tests run in where no real KVM is."""
 
+import json
 import os
+import subprocess
 from pathlib import Path
 
 from direct import BUILT, PEEK, DirectHost
@@ -107,9 +109,14 @@ mkdir -p $WORK
 """
 
 
-def is_direct():
-    """Whether this host's own KVM is to be used."""
-    return os.environ.get("SOFTDCD_GUEST_HOST") == "direct"
+def is_direct(softdcd):
+    """Whether this host's own KVM can run machines; $SOFTDCD_GUEST_HOST overrides."""
+    choice = os.environ.get("SOFTDCD_GUEST_HOST")
+    if choice:
+        return choice == "direct"
+    out = subprocess.run([softdcd, "doctor", "--json"], text=True, capture_output=True, check=False)
+    return any(check["check"] == "kvm" and check["state"] == "ok"
+               for check in json.loads(out.stdout))
 
 
 def run_test(tests, name, kernel, rig, directory, args):
@@ -118,7 +125,7 @@ def run_test(tests, name, kernel, rig, directory, args):
     tools = Path(directory) / "tools"
     write_tools(tools, Path(rig), Path(args.softdcd).parent,
                 guest_script.read_text() if guest_script.exists() else "")
-    if is_direct():
+    if is_direct(args.softdcd):
         host = DirectHost(rig, directory, args.softdcd, args.verbose)
         host.prepare(script, kernel)
         return host.run()
