@@ -3,8 +3,21 @@
 
 from agent_host import (DEVICES, FILES, MACHINE, MODULES, AgentHost,  # noqa: F401
                         rows_of, same)
+from machine import Failure
 
 KERNELS = ("new",)
+
+
+def lose_device(guest, agent):
+    """The guest lives on without it; or QEMU 11.1 dies of it, if just then the agent was reading a
+    register: an assertion fails where it reports the second error of one access."""
+    try:
+        agent.event("reconnecting")
+        same("identity of the device", agent.run("setpci -s 0d:00.0 VENDOR_ID.l"), "ffffffff")
+    except Failure:
+        if guest.process.poll() is None:
+            raise
+        print("QEMU has ended with the daemon", flush=True)
 
 
 def outside(guest, pool):
@@ -19,11 +32,8 @@ def outside(guest, pool):
     before = agent.extents("accepted")
 
     pool.kill()
-    agent.event("reconnecting")
-    same("identity of the device", agent.run("setpci -s 0d:00.0 VENDOR_ID.l"), "ffffffff")
+    lose_device(guest, agent)
     pool.start()
-    same("identity of the device, the pool back",
-         agent.run("setpci -s 0d:00.0 VENDOR_ID.l"), "ffffffff")
     same("what the pool has accepted", agent.extents("accepted"), before)
 
     guest.kill()
