@@ -4,6 +4,7 @@
 #include "peek.h"
 
 #include <fcntl.h>
+#include <immintrin.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
@@ -124,6 +125,36 @@ static int watch(const Source *source, const uint64_t *args)
 	return 0;
 }
 
+/* Loads of 32 bytes at once, which KVM can carry out only where there is memory. */
+__attribute__((target("avx"))) static uint64_t load_vector(const volatile uint64_t *at)
+{
+	__m256i vector = _mm256_loadu_si256((const __m256i *)at);
+
+	return (uint64_t)_mm_cvtsi128_si64(_mm256_castsi256_si128(vector));
+}
+
+/* Checks what fill() left there, all the time, until stdin ends. */
+static int vectors(const Source *source, const uint64_t *args)
+{
+	bool has_avx = __builtin_cpu_supports("avx");
+	uint64_t n = 0;
+	char byte;
+
+	fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
+	puts("{\"watching\": true}");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) != 0) {
+		for (uint64_t i = 0; i < source->len / 8; i += SMALL_PAGE / 8, n++) {
+			uint64_t have = has_avx ? load_vector(words(source) + i) : words(source)[i];
+
+			if (have != pattern(args[0], i))
+				return unequal(source, i, pattern(args[0], i));
+		}
+	}
+	printf("{\"loads\": %" PRIu64 ", \"avx\": %s}\n", n, has_avx ? "true" : "false");
+	return 0;
+}
+
 static void print_speed(const char *name, const MemSpeed *speed, uint64_t page_len)
 {
 	printf("\"%s\": {\"write_gbps\": %.4f, \"read_gbps\": %.4f, \"latency_ns\": %.1f, "
@@ -206,6 +237,6 @@ static int try_out(const Source *source, const uint64_t *args)
 const Command commands[] = {
 	{ "fill", 1, fill },   { "check", 1, check },     { "set", 1, set },
 	{ "same", 1, same },   { "try", 1, try_out },     { "watch", 0, watch },
-	{ "speed", 1, speed }, { "trickle", 1, trickle },
+	{ "speed", 1, speed }, { "trickle", 1, trickle }, { "vectors", 1, vectors },
 };
 const size_t n_commands = sizeof(commands) / sizeof(commands[0]);
