@@ -192,8 +192,10 @@ const CliVerb verb_list = {
 		"extents, offers, releases; all of them if none is named. What each element has "
 		"is described in docs/qmp.md, at the query of that name.\n\n"
 		"In tables, CONTROL-ONLY says that a host has no memory link, as under a stock "
-		"QEMU: it can accept and release, but nothing is mapped. BACKED is memory really "
-		"allocated. LEFT of a release request are bytes still accepted.",
+		"QEMU: it can accept and release, but nothing is mapped. MISSED-READS and "
+		"MISSED-WRITES are accesses of a KVM machine's guest to the device's window where "
+		"no memory was: the former read all-ones, the latter were dropped. BACKED is "
+		"memory really allocated. LEFT of a release request are bytes still accepted.",
 	.options = options,
 	.examples = examples,
 	.see_also = see_also,
