@@ -28,14 +28,15 @@ typedef struct AgentDevice {
 	CxlMemdev *memdev;
 	CxlDcd *dcd;
 	CxlRegion *regions[CXL_DC_MAX_REGIONS]; /* NULL: none of ours */
-	int record_fd;         /* locked as long as we have the device; see record.c */
-	char unbound_port[16]; /* the kernel's port that let go of the host bridge for us; "" = none
-				*/
+	int record_fd; /* locked as long as we have the device; see record.c */
+	int bridge_fd; /* the same for its host bridge; with the first of its devices only */
+	char unbound_port[16]; /* the kernel's, that let go of the host bridge for us; "" = none */
 	bool is_left;          /* in order: the port may have it back */
 	const char *caching;
 	Leaving *leaving, **leaving_end;
 	bool is_away; /* its registers read all-ones */
-	uint64_t away_us, retry_us;
+	uint64_t away_us;
+	uint64_t retry_us; /* not looked at before, as it did not answer or failed */
 } AgentDevice;
 
 typedef struct AgentOptions {
@@ -82,13 +83,15 @@ typedef struct Record {
 	uint64_t hpa, len; /* of the window */
 } Record;
 
-/* Opens and locks the record of a device: false if another agent has it. */
+/* Opens and locks the record of a device: false if another agent has it, or its host bridge. */
 bool record_open(AgentDevice *device, AgentError *error);
 /* What an earlier agent wrote since this kernel booted; false if there is nothing. */
 bool record_read(const AgentDevice *device, Record *ret_record);
 bool record_write(const AgentDevice *device, const Record *record, AgentError *error);
-/* Forgets it, and unlocks. */
+/* Forgets what is in it. */
 void record_drop(AgentDevice *device);
+/* Unlocks and leaves it as it is. */
+void record_close(AgentDevice *device);
 
 /* ---- capacity (capacity.c) ---- */
 

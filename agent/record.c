@@ -12,9 +12,10 @@
 #include <unistd.h>
 
 /*
- * Design. One file per device, locked as long as an agent has the device. It is written before the
- * first decoder is committed and emptied after the last is taken back, and holds good for as long
- * as this kernel runs: then what lies in its window is ours. After a boot nothing can be ours.
+ * Design. One file per device, locked as long as an agent has the device, and one per host bridge,
+ * as its decoders can have one owner only. The device's is written before the first decoder is
+ * committed and emptied after the last is taken back, and holds good for as long as this kernel
+ * runs: then what lies in its window is ours. After a boot nothing can be ours.
  */
 #define BOOT_ID_LEN 37
 
@@ -25,21 +26,48 @@ static bool read_boot_id(const AgentDevice *device, char boot_id[BOOT_ID_LEN])
 	       boot_id[0];
 }
 
+/* A file of this name in the state directory, locked; -1 with an error. */
+static int open_locked(const char *dir, const char *name, AgentError *error)
+{
+	int fd = sys_open(O_RDWR | O_CREAT | O_NOFOLLOW, dir, "/%s", name);
+
+	if (fd < 0) {
+		agent_fail(error, "record %s/%s cannot be opened: %s", dir, name, strerror(-fd));
+		return -1;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	agent_fail(error, "another softdcd-agent has it: %s/%s is locked", dir, name);
+	close(fd);
+	return -1;
+}
+
+static bool has_bridge(const Agent *agent, int bridge)
+{
+	for (unsigned i = 0; i < agent->n_devices; i++) {
+		if (agent->devices[i].bridge_fd >= 0 && agent->devices[i].info->bridge == bridge)
+			return true;
+	}
+	return false;
+}
+
 bool record_open(AgentDevice *device, AgentError *error)
 {
-	const char *dir = device->agent->options.state_dir;
-	const char *name = device->info->name;
+	const Agent *agent = device->agent;
+	const char *dir = agent->options.state_dir;
+	char bridge[32];
 
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return agent_fail(error, "directory %s cannot be made: %s", dir, strerror(errno));
-	device->record_fd = sys_open(O_RDWR | O_CREAT | O_NOFOLLOW, dir, "/%s", name);
-	if (device->record_fd < 0)
-		return agent_fail(error, "record %s/%s cannot be opened: %s", dir, name,
-				  strerror(-device->record_fd));
-	if (flock(device->record_fd, LOCK_EX | LOCK_NB) == 0)
-		return true;
-	return agent_fail(error, "%s: another softdcd-agent has it (record %s/%s is locked)", name,
-			  dir, name);
+	if (!has_bridge(agent, device->info->bridge)) {
+		snprintf(bridge, sizeof(bridge), "bridge-%" PRIu32,
+			 agent->platform->bridges[device->info->bridge].uid);
+		device->bridge_fd = open_locked(dir, bridge, error);
+		if (device->bridge_fd < 0)
+			return false;
+	}
+	device->record_fd = open_locked(dir, device->info->name, error);
+	return device->record_fd >= 0;
 }
 
 bool record_read(const AgentDevice *device, Record *ret_record)
@@ -83,6 +111,14 @@ void record_drop(AgentDevice *device)
 	if (ftruncate(device->record_fd, 0) < 0)
 		complain("the record of %s cannot be emptied: %s", device->info->name,
 			 strerror(errno));
-	close(device->record_fd);
-	device->record_fd = -EBADF;
+}
+
+void record_close(AgentDevice *device)
+{
+	if (device->record_fd >= 0)
+		close(device->record_fd);
+	if (device->bridge_fd >= 0)
+		close(device->bridge_fd);
+	device->record_fd = -1;
+	device->bridge_fd = -1;
 }

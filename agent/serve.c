@@ -14,11 +14,12 @@
  * read again and again: often as long as something goes on, which costs a CPU little as it does not
  * last, else two hundred times a second.
  */
-#define BUSY_MS  1
-#define BUSY_US  50000u /* after the last thing that happened */
-#define IDLE_MS  5
-#define AWAY_US  200000u /* between looks at a device that does not answer */
-#define MAX_LINE 16384u
+#define BUSY_MS   1
+#define BUSY_US   50000u /* after the last thing that happened */
+#define IDLE_MS   5
+#define FAILED_US 1000000u /* after a failure, which may not be the last */
+#define AWAY_US   200000u  /* between looks at a device that does not answer */
+#define MAX_LINE  16384u
 
 static uint64_t now_us(const Agent *agent)
 {
@@ -47,9 +48,10 @@ static bool try_return(AgentDevice *device)
 	int kept = cxl_memdev_resume(device->memdev);
 	Json json;
 
-	device->retry_us = now_us(agent) + AWAY_US;
-	if (kept < 0)
+	if (kept < 0) {
+		device->retry_us = now_us(agent) + AWAY_US;
 		return false;
+	}
 	tell_begin(&json, "resumed", device);
 	json_text(&json, "session", kept ? "kept" : "new");
 	json_number(&json, "away-us", now_us(agent) - device->away_us);
@@ -66,14 +68,18 @@ static bool step_device(AgentDevice *device)
 	Agent *agent = device->agent;
 	int n;
 
+	if (now_us(agent) < device->retry_us)
+		return false;
 	if (device->is_away)
-		return now_us(agent) >= device->retry_us && try_return(device);
+		return try_return(device);
 	n = cxl_dcd_poll(device->dcd, 0);
 	device_settle(device);
-	if (n == -ENODEV)
+	if (n == -ENODEV) {
 		lose(device);
-	else if (n < 0)
+	} else if (n < 0) {
 		complain("%s", cxl_driver_error(agent->driver));
+		device->retry_us = now_us(agent) + FAILED_US;
+	}
 	return n > 0;
 }
 

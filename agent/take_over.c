@@ -12,7 +12,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE_LEN 4096
+#define PAGE_LEN        4096
+#define MAX_COMMITS     12u
+#define COMMIT_PAUSE_US 20000u
 
 static void log_line(void *opaque, const char *line)
 {
@@ -97,7 +99,8 @@ static bool add_device(Agent *agent, const PlatformDevice *info, AgentError *err
 	*device = (AgentDevice){
 		.agent = agent,
 		.info = info,
-		.record_fd = -EBADF,
+		.record_fd = -1,
+		.bridge_fd = -1,
 		.caching = "unknown",
 	};
 	device->leaving_end = &device->leaving;
@@ -235,8 +238,13 @@ static bool program(AgentDevice *device, AgentError *error)
 			.dpa = region->dpa,
 			.len = region->decode_len,
 		};
-		int err = cxl_driver_program(agent->driver, &spec, &device->regions[i]);
+		int err = -EIO;
 
+		/* A device has 15 ms to commit a decoder, which a busy machine may miss. */
+		for (unsigned k = 0; (err == -EIO || err == -ETIMEDOUT) && k < MAX_COMMITS; k++) {
+			sys_bus_ops.sleep_us(agent->bus, k * COMMIT_PAUSE_US);
+			err = cxl_driver_program(agent->driver, &spec, &device->regions[i]);
+		}
 		if (err == -ENOSPC)
 			complain("%s: region %u cannot be used: %s", device->info->name, i,
 				 cxl_driver_error(agent->driver));
@@ -338,8 +346,7 @@ void agent_clear(Agent *agent)
 	cxl_driver_free(agent->driver);
 	for (unsigned i = 0; i < agent->n_devices; i++) {
 		device_forget_leaving(&agent->devices[i]);
-		if (agent->devices[i].record_fd >= 0)
-			close(agent->devices[i].record_fd);
+		record_close(&agent->devices[i]);
 	}
 	/* When the kernel takes registers they are taken from us. */
 	sys_bus_free(agent->bus);
