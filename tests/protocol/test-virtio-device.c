@@ -494,6 +494,45 @@ static void test_refusals(void)
 	driver_clear(&driver);
 }
 
+static void put_program(const char *dir, const char *name, const char *text)
+{
+	g_autofree char *path = g_build_filename(dir, name, NULL);
+
+	g_assert_true(g_file_set_contents(path, text, -1, NULL));
+	g_assert_cmpint(g_chmod(path, 0700), ==, 0);
+}
+
+/* Programs that are too old, or do not start: said with their own words. */
+static void test_bad_programs(void)
+{
+	g_autofree char *path = g_strdup(g_getenv("PATH"));
+	g_autofree char *dir = g_dir_make_tmp("softdcd-programs-XXXXXX", NULL);
+	g_autofree char *passt = g_build_filename(dir, "passt", NULL);
+	g_autofree char *virtiofsd = g_build_filename(dir, "virtiofsd", NULL);
+	g_autofree char *bad_path = g_strdup_printf("%s:%s", dir, path);
+	g_autoptr(GError) error = NULL;
+	VirtioContext context;
+	Driver driver;
+
+	put_program(dir, "passt", "#!/bin/sh\necho Usage: passt\n");
+	put_program(dir, "virtiofsd", "#!/bin/sh\necho 'error: not today' >&2\nexit 4\n");
+	g_setenv("PATH", bad_path, TRUE);
+	driver_init(&driver);
+	context = driver_context(&driver);
+	g_assert_null(virtio_net_new(&context, &error));
+	g_assert_nonnull(strstr(error->message, passt));
+	g_assert_nonnull(strstr(error->message, "has no --vhost-user"));
+	g_clear_error(&error);
+	g_assert_null(virtio_share_new(&context, "/", "tag", &error));
+	g_assert_nonnull(strstr(error->message, "exit code 4: error: not today"));
+	g_assert_true(has_said(&driver, "virtiofsd /: error: not today"));
+	g_setenv("PATH", path, TRUE);
+	g_unlink(passt);
+	g_unlink(virtiofsd);
+	g_rmdir(dir);
+	driver_clear(&driver);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "--fake") == 0)
@@ -509,5 +548,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/virtio-device/virtiofsd", test_virtiofsd);
 	g_test_add_func("/protocol/virtio-device/passt", test_passt);
 	g_test_add_func("/protocol/virtio-device/refusals", test_refusals);
+	g_test_add_func("/protocol/virtio-device/bad-programs", test_bad_programs);
 	return g_test_run();
 }
