@@ -71,6 +71,18 @@ void vfu_client_disconnect(VfuClient *client)
 	vfu_client_conn_close(&client->conn);
 }
 
+void vfu_client_abort(VfuClient *client)
+{
+	vfu_client_conn_shutdown(&client->conn);
+}
+
+void vfu_client_set_patience(VfuClient *client, unsigned ms)
+{
+	g_mutex_lock(&client->conn.lock);
+	client->conn.patience_ms = ms;
+	g_mutex_unlock(&client->conn.lock);
+}
+
 bool vfu_client_is_connected(VfuClient *client)
 {
 	return vfu_client_conn_is_alive(&client->conn);

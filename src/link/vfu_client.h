@@ -37,6 +37,10 @@ int vfu_client_replay(VfuClient *client);
 void vfu_client_keep(VfuClient *client, unsigned index, uint64_t offset, uint64_t len);
 /* As if the server had closed. */
 void vfu_client_disconnect(VfuClient *client);
+/* The same for the server and for a request that waits, but waits for none itself. */
+void vfu_client_abort(VfuClient *client);
+/* Time for each request from now on, instead of the time the client was made with. */
+void vfu_client_set_patience(VfuClient *client, unsigned ms);
 /* False from the moment the server has closed, also if no call has noticed yet. */
 bool vfu_client_is_connected(VfuClient *client);
 

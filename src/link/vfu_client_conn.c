@@ -17,24 +17,42 @@ void vfu_client_conn_init(VfuClientConn *conn, int fd, unsigned timeout_ms)
 		.fd = fd,
 		.alive = 1,
 		.timeout_ms = timeout_ms,
+		.patience_ms = timeout_ms,
 		.spin = { .us = VFU_SPIN_DEFAULT_US },
 	};
 	g_mutex_init(&conn->lock);
+	g_mutex_init(&conn->fd_lock);
+}
+
+static void set_fd(VfuClientConn *conn, int fd)
+{
+	g_mutex_lock(&conn->fd_lock);
+	if (conn->fd >= 0)
+		close(conn->fd);
+	conn->fd = fd;
+	g_mutex_unlock(&conn->fd_lock);
 }
 
 /* With the lock held. A socket that missed one reply can never be trusted to be in step again. */
 static void close_locked(VfuClientConn *conn)
 {
 	__atomic_store_n(&conn->alive, 0, __ATOMIC_RELEASE);
-	if (conn->fd >= 0)
-		close(conn->fd);
-	conn->fd = -1;
+	set_fd(conn, -1);
 }
 
 void vfu_client_conn_clear(VfuClientConn *conn)
 {
 	close_locked(conn);
+	g_mutex_clear(&conn->fd_lock);
 	g_mutex_clear(&conn->lock);
+}
+
+void vfu_client_conn_shutdown(VfuClientConn *conn)
+{
+	g_mutex_lock(&conn->fd_lock);
+	if (conn->fd >= 0)
+		shutdown(conn->fd, SHUT_RDWR);
+	g_mutex_unlock(&conn->fd_lock);
 }
 
 void vfu_client_conn_close(VfuClientConn *conn)
@@ -53,8 +71,7 @@ int vfu_client_conn_violated(VfuClientConn *conn)
 void vfu_client_conn_take(VfuClientConn *conn, VfuClientConn *fresh)
 {
 	g_mutex_lock(&conn->lock);
-	close_locked(conn);
-	conn->fd = fresh->fd;
+	set_fd(conn, fresh->fd);
 	conn->next_id = fresh->next_id;
 	fresh->fd = -1;
 	close_locked(fresh);
@@ -301,7 +318,7 @@ static int receive_reply(VfuClientConn *conn, VfuExchange *x, uint16_t id, int64
 
 static int exchange_locked(VfuClientConn *conn, VfuExchange *x)
 {
-	int64_t deadline = g_get_monotonic_time() + (int64_t)conn->timeout_ms * 1000;
+	int64_t deadline = g_get_monotonic_time() + (int64_t)conn->patience_ms * 1000;
 	uint16_t id = conn->next_id++;
 	int rc;
 

@@ -14,6 +14,8 @@ typedef struct VfuClientConn {
 	int fd;    /* -1 = closed for good */
 	int alive; /* atomic: fd >= 0, readable without the lock */
 	unsigned timeout_ms;
+	unsigned patience_ms; /* for each request from now on */
+	GMutex fd_lock;       /* of fd, which changes with LOCK held too; taken after it */
 	VfuSpin spin;
 	uint16_t next_id;
 	uint64_t n_messages; /* atomic */
@@ -54,6 +56,8 @@ int vfu_client_conn_exchange(VfuClientConn *conn, VfuExchange *x);
 int vfu_client_conn_violated(VfuClientConn *conn);
 bool vfu_client_conn_is_alive(VfuClientConn *conn);
 void vfu_client_conn_close(VfuClientConn *conn);
+/* The end for a request that waits, and for the server; waits for neither. */
+void vfu_client_conn_shutdown(VfuClientConn *conn);
 /* Goes on with the socket of FRESH, which nobody else uses and which is closed afterwards. */
 void vfu_client_conn_take(VfuClientConn *conn, VfuClientConn *fresh);
 

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-#define REQUEST_MS 5000u /* a device that takes longer for one message is taken for gone */
+#define REQUEST_MS 5000u /* one that takes longer when connecting is taken for absent */
 #define MS         INT64_C(1000)
 
 #define BACKOFF_MIN (20 * MS)
@@ -243,14 +243,21 @@ DevicePort *device_port_new(const DevicePortConfig *config, GError **error)
 	return port->thread ? g_steal_pointer(&port) : NULL;
 }
 
-void device_port_free(DevicePort *port)
+void device_port_abort(DevicePort *port)
 {
-	if (!port)
-		return;
 	g_mutex_lock(&port->lock);
 	port->stops = true;
 	g_cond_signal(&port->wake);
 	g_mutex_unlock(&port->lock);
+	vfio_endpoint_abort(port->function);
+}
+
+void device_port_free(DevicePort *port)
+{
+	if (!port)
+		return;
+	if (port->function)
+		device_port_abort(port);
 	if (port->thread)
 		g_thread_join(port->thread);
 	if (port->is_plugged)

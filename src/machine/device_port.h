@@ -41,6 +41,8 @@ DevicePort *device_port_new(const DevicePortConfig *config, GError **error);
 void device_port_free(DevicePort *port);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DevicePort, device_port_free)
 
+/* Ends the connection to its registers for good, also for accesses that wait. */
+void device_port_abort(DevicePort *port);
 void device_port_reset(DevicePort *port);
 bool device_port_is_away(DevicePort *port);
 

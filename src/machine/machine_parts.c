@@ -297,6 +297,9 @@ void machine_parts_stop(MachineParts *parts)
 		guest_memory_set_pauser(parts->memory, NULL, NULL);
 	for (unsigned i = 0; i < MACHINE_MAX_CPUS && parts->vcpus[i]; i++)
 		vcpu_stop(parts->vcpus[i]);
+	/* A CPU may be in the middle of an access to a device that stands still. */
+	if (parts->pci)
+		pci_host_abort(parts->pci);
 	for (unsigned i = 0; i < MACHINE_MAX_CPUS && parts->vcpus[i]; i++)
 		vcpu_join(parts->vcpus[i]);
 	if (parts->stdio)

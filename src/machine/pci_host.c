@@ -351,6 +351,14 @@ PciHost *pci_host_new(const PciHostConfig *config, GError **error)
 	return g_steal_pointer(&host);
 }
 
+void pci_host_abort(PciHost *host)
+{
+	for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++) {
+		if (host->devices[i])
+			device_port_abort(host->devices[i]);
+	}
+}
+
 void pci_host_free(PciHost *host)
 {
 	if (!host)

@@ -30,6 +30,9 @@ typedef struct PciHostConfig {
 } PciHostConfig;
 
 PciHost *pci_host_new(const PciHostConfig *config, GError **error);
+/* Accesses to devices end at once, also those that wait for one that stands still; their memory
+ * stays. For the end of the machine, before CPUs are waited for. */
+void pci_host_abort(PciHost *host);
 /* Lets go of all devices and what they lent. No vCPU runs any more; plugged functions are still
  * their owners'. */
 void pci_host_free(PciHost *host);

@@ -11,7 +11,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#define MAX_CAPS 48 /* what fits into 192 bytes */
+#define MAX_CAPS    48 /* what fits into 192 bytes */
+#define PATIENCE_MS (3600u * 1000)
 
 /* A part of a BAR that is memory. */
 typedef struct Area {
@@ -283,6 +284,7 @@ VfioEndpoint *vfio_endpoint_new(KvmVm *vm, MachineBus *bus, const PciWindows *wi
 	ep->vfu = vfu_client_new(fd, timeout_ms, error);
 	if (!ep->vfu || !examine(ep, error))
 		return NULL;
+	vfu_client_set_patience(ep->vfu, PATIENCE_MS);
 	pci_bars_set_windows(ep->bars, windows);
 	return g_steal_pointer(&ep);
 }
@@ -452,9 +454,15 @@ bool vfio_endpoint_is_connected(VfioEndpoint *ep)
 	return vfu_client_is_connected(ep->vfu);
 }
 
+void vfio_endpoint_abort(VfioEndpoint *ep)
+{
+	vfu_client_abort(ep->vfu);
+}
+
 void vfio_endpoint_leave(VfioEndpoint *ep)
 {
 	set_away(ep, true);
+	vfu_client_abort(ep->vfu);
 	vfu_client_disconnect(ep->vfu);
 	/* Whoever is still in a mapped area leaves it; after this nobody goes in. */
 	pthread_rwlock_wrlock(&ep->access);

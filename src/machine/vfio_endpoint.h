@@ -21,7 +21,11 @@
 
 typedef struct VfioEndpoint VfioEndpoint;
 
-/* Owns FD (also on failure). Waits for the device for up to TIMEOUT_MS per request, also later. */
+/*
+ * Owns FD (also on failure). Connecting, now and again, a device has TIMEOUT_MS for each request.
+ * Then it has all the time it likes: one that stands still is not gone, and with the connection its
+ * decoders would be, and so the guest's memory.
+ */
 VfioEndpoint *vfio_endpoint_new(KvmVm *vm, MachineBus *bus, const PciWindows *windows, int fd,
 				unsigned timeout_ms, GError **error);
 /* No vCPU runs any more, and no port leads here. */
@@ -35,6 +39,8 @@ extern const FabricFunction vfio_endpoint_function;
 void vfio_endpoint_reset(VfioEndpoint *ep);
 
 bool vfio_endpoint_is_connected(VfioEndpoint *ep);
+/* Ends the connection at once, also for accesses that wait. For who cannot wait for them. */
+void vfio_endpoint_abort(VfioEndpoint *ep);
 /* It is gone: from here on until it returned reads are all-ones, and no slot is left. */
 void vfio_endpoint_leave(VfioEndpoint *ep);
 /*

@@ -4,6 +4,7 @@
 
 #include "cxl/pci.h"
 
+#include <signal.h>
 #include <string.h>
 
 #define REGION (256 * MIB)
@@ -273,6 +274,65 @@ static void test_restart(void)
 	serve_wait_backend(serve, "kv", "free");
 }
 
+typedef struct Reader {
+	FakeMachine *machine;
+	uint32_t value;
+} Reader;
+
+static gpointer read_vendor(gpointer opaque)
+{
+	Reader *reader = opaque;
+
+	reader->value = fake_machine_config(reader->machine, reader->machine->devices[0].bdf, 0, 2);
+	return NULL;
+}
+
+/* A daemon that does not answer is waited for, longer than it would take to connect to it. */
+static void test_stands_still(void)
+{
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(FakeMachine) machine = start_one(serve);
+	FakeDevice *device = &machine->devices[0];
+	uint64_t ram = machine->layout.windows[0].hpa;
+	Reader reader = { .machine = machine };
+	GThread *thread;
+
+	add_backend(serve, "kv", TAG_A, 4 * MIB);
+	fake_machine_set_word(machine, ram, WORD_A);
+	kill(serve->pid, SIGSTOP);
+	thread = g_thread_new("reader", read_vendor, &reader);
+	g_usleep(6 * G_USEC_PER_SEC);
+	g_assert_cmphex(fake_machine_word(machine, ram), ==, WORD_A);
+	kill(serve->pid, SIGCONT);
+	g_thread_join(thread);
+	g_assert_cmphex(reader.value, ==, PCI_VENDOR_CXL);
+	g_assert_cmphex(fake_machine_word(machine, ram), ==, WORD_A);
+	offer(serve, TAG_A);
+	fake_device_poll(device, &device->n_mapped, 1);
+	ask_back(serve, TAG_A);
+	fake_device_poll(device, &device->n_released, 1);
+	serve_wait_backend(serve, "kv", "free");
+}
+
+/* Nor can it keep a machine from ending, in the middle of an access. */
+static void test_abort(void)
+{
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(FakeMachine) machine = start_one(serve);
+	uint64_t ram = machine->layout.windows[0].hpa;
+	Reader reader = { .machine = machine };
+	GThread *thread;
+
+	fake_machine_set_word(machine, ram, WORD_A);
+	kill(serve->pid, SIGSTOP);
+	thread = g_thread_new("reader", read_vendor, &reader);
+	pci_host_abort(machine->pci);
+	g_thread_join(thread);
+	g_assert_cmphex(reader.value, ==, UINT16_MAX);
+	g_assert_cmphex(fake_machine_word(machine, ram), ==, WORD_A);
+	kill(serve->pid, SIGCONT);
+}
+
 static void test_reset(void)
 {
 	g_autoptr(Serve) serve = serve_new();
@@ -400,6 +460,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/machine-device/partial-release", test_partial_release);
 	g_test_add_func("/protocol/machine-device/limits", test_limits);
 	g_test_add_func("/protocol/machine-device/restart", test_restart);
+	g_test_add_func("/protocol/machine-device/stands-still", test_stands_still);
+	g_test_add_func("/protocol/machine-device/abort", test_abort);
 	g_test_add_func("/protocol/machine-device/reset", test_reset);
 	g_test_add_func("/protocol/machine-device/interleave-ports", test_interleave_ports);
 	g_test_add_func("/protocol/machine-device/interleave-bridges", test_interleave_bridges);
