@@ -20,6 +20,10 @@
 #define MAX_LINE  512
 #define MAX_PROCS 4
 
+/* What a guest can make a daemon write is not to fill somebody's disk. */
+#define LOG_LINES 100
+#define LOG_US    (10 * G_USEC_PER_SEC)
+
 struct BackendProc {
 	char *name;
 	pid_t pid;
@@ -28,6 +32,8 @@ struct BackendProc {
 	void (*log)(void *opaque, const char *line);
 	void *opaque;
 	GThread *thread;
+	gint64 log_since; /* the thread's */
+	unsigned n_logged;
 
 	GMutex lock; /* over all below */
 	int pidfds[MAX_PROCS];
@@ -165,6 +171,18 @@ pid_t backend_proc_pid(const BackendProc *proc)
 
 /* ---- while it runs ---- */
 
+/* Whether one more line may be passed on now. */
+static bool may_log(BackendProc *proc)
+{
+	gint64 now = g_get_monotonic_time();
+
+	if (proc->n_logged == 0 || now - proc->log_since >= LOG_US) {
+		proc->log_since = now;
+		proc->n_logged = 0;
+	}
+	return ++proc->n_logged <= LOG_LINES;
+}
+
 static void pass_on_line(BackendProc *proc, char *line)
 {
 	g_autofree char *text = NULL;
@@ -180,9 +198,10 @@ static void pass_on_line(BackendProc *proc, char *line)
 	g_mutex_lock(&proc->lock);
 	g_strlcpy(proc->last_line, line, sizeof(proc->last_line));
 	g_mutex_unlock(&proc->lock);
-	if (proc->log == NULL)
+	if (proc->log == NULL || !may_log(proc))
 		return;
-	text = g_strdup_printf("%s: %s", proc->name, line);
+	text = g_strdup_printf("%s: %s%s", proc->name, line,
+			       proc->n_logged == LOG_LINES ? " (more of this is left out)" : "");
 	proc->log(proc->opaque, text);
 }
 

@@ -601,6 +601,39 @@ static void test_no_program(void)
 	g_assert_nonnull(strstr(error->message, "exit code 127: cannot be executed"));
 }
 
+/* What it writes is passed on up to a limit, without control characters, and always read. */
+static void test_flood(void)
+{
+	const char *const argv[] = {
+		"/bin/sh",
+		"-c",
+		"i=0; while test $i -lt 5000; do printf 'line \\033[2J %d\\n' $i; i=$((i + 1)); "
+		"done",
+		NULL,
+	};
+	Witness witness;
+	BackendProcConfig config = {
+		.name = "flood",
+		.argv = argv,
+		.fd = 0,
+		.log = witness_log,
+		.opaque = &witness,
+	};
+	g_autoptr(BackendProc) proc = NULL;
+	g_autoptr(GError) error = NULL;
+	g_autofree char *words = NULL;
+
+	witness_init(&witness);
+	proc = backend_proc_spawn(&config, &error);
+	g_assert_no_error(error);
+	words = backend_proc_last_words(proc, 20000);
+	g_assert_cmpstr(words, ==, "ended with exit code 0: line  [2J 4999");
+	witness_count(&witness, "flood: line  [2J ", 100);
+	witness_count(&witness, "flood: line  [2J 99 (more of this is left out)\n", 1);
+	backend_proc_free(g_steal_pointer(&proc));
+	witness_clear(&witness);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "--fake") == 0)
@@ -615,5 +648,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/vhost-backend/removal-overtakes", test_removal_overtakes);
 	g_test_add_func("/protocol/vhost-backend/killed", test_killed);
 	g_test_add_func("/protocol/vhost-backend/no-program", test_no_program);
+	g_test_add_func("/protocol/vhost-backend/flood", test_flood);
 	return g_test_run();
 }
