@@ -68,3 +68,5 @@ def outside(guest, pool):
     firmware = tree[0]["ports:root0"][0]["endpoints:port1"][0]["memdev"]["firmware_version"]
     if not firmware.startswith("softdcd "):
         raise Failure(f"the firmware is {firmware!r}")
+    # QEMU has registers of the device and no memory.
+    check(pool.device(), {"link": "control-only", "host": {"control-only": True}}, "device")
