@@ -283,13 +283,14 @@ GuestStdio *guest_stdio_new(const GuestStdioConfig *config, GError **error)
 
 void guest_stdio_finish(GuestStdio *stdio)
 {
+	/* First, as what follows may be cut short. */
+	terminal_restore(&stdio->terminal);
 	for (unsigned i = 0; i < G_N_ELEMENTS(stdio->outs); i++)
 		serial_close(stdio->config.serials[i]);
 	/* Control first: it may still make the input pump. */
 	for (unsigned i = G_N_ELEMENTS(stdio->outs); i-- > 0;)
 		g_clear_pointer(&stdio->outs[i], pump_out_free);
 	g_clear_pointer(&stdio->in, pump_in_free);
-	terminal_restore(&stdio->terminal);
 }
 
 void guest_stdio_free(GuestStdio *stdio)

@@ -138,6 +138,28 @@ static void tell_why(Run *run)
 		say(run, run->why);
 }
 
+static void signals_set(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+}
+
+/*
+ * What is left to do may wait for whoever reads the guest's output, or for a daemon. A signal then
+ * does what it does to any program; helpers end with it.
+ */
+static void stop_parts(MachineParts *parts)
+{
+	sigset_t set;
+
+	signals_set(&set);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	machine_parts_stop(parts);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 static bool boot(Run *run, int signal_fd, int *ret_code, GError **error)
 {
 	g_autofree MachineParts *parts = g_new0(MachineParts, 1);
@@ -151,7 +173,7 @@ static bool boot(Run *run, int signal_fd, int *ret_code, GError **error)
 		watch_signals(run, signal_fd);
 		while (!has_ended(run))
 			g_main_context_iteration(run->context, TRUE);
-		machine_parts_stop(parts);
+		stop_parts(parts);
 		settle_end(run, ret_code);
 		tell_why(run);
 	}
@@ -172,10 +194,7 @@ bool machine_run(const MachineConfig *config, MachineEnd *ret_end, int *ret_code
 	sigset_t set, old;
 	bool ok;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	signals_set(&set);
 	sigaddset(&set, SIGWINCH);
 	pthread_sigmask(SIG_BLOCK, &set, &old);
 	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -79,7 +79,8 @@ typedef enum MachineEnd {
 /*
  * Boots and returns when the guest has ended, all threads and daemons have, and the terminal is as
  * it was. False if it could not be started. Blocks SIGINT and SIGTERM meanwhile to handle them: the
- * first presses the power button, the second ends the machine. RET_CODE: of a command, 0..255.
+ * first presses the power button, the second ends the machine, a third the process. RET_CODE: of a
+ * command, 0..255.
  */
 bool machine_run(const MachineConfig *config, MachineEnd *ret_end, int *ret_code, GError **error);
 

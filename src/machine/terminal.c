@@ -22,7 +22,7 @@ void terminal_set_raw(Terminal *terminal, int fd)
 void terminal_restore(Terminal *terminal)
 {
 	if (terminal->is_raw)
-		tcsetattr(terminal->fd, TCSADRAIN, &terminal->before);
+		tcsetattr(terminal->fd, TCSANOW, &terminal->before);
 	terminal->is_raw = false;
 }
 
