@@ -187,7 +187,7 @@ static void test_formats(void)
 		g_assert_cmpuint(format->fixed_len + (size_t)format->max_count * format->entry_len,
 				 <=, MEM_LINK_MAX_MESSAGE);
 	}
-	g_assert_cmpuint(n, ==, 9);
+	g_assert_cmpuint(n, ==, 10);
 }
 
 #define P "/unit/mem-link/"
