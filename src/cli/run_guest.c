@@ -214,10 +214,5 @@ ExitCode run_find_guest(RunCmd *cmd)
 	}
 	cmd->config.kernel.path = run_keep(cmd, g_steal_pointer(&kernel.path));
 	cmd->config.initrd.bytes = cmd->initrd;
-	/* Printing is a good part of a boot, and what matters is printed all the same. What was
-	 * given to the kernel's command line comes later, and so counts. */
-	if (!cmd->config.verbose && !cli_given(cmd->args, "initrd"))
-		cmd->config.cmdline = run_keep(cmd,
-					       g_strjoin(" ", "quiet", cmd->config.cmdline, NULL));
 	return EXIT_DONE;
 }
