@@ -15,6 +15,7 @@ configured:
 	@[ -e $(BUILD)/build.ninja ] || meson setup $(BUILD) >&2
 
 demo: all
+	@tools/deps demo
 	@$(BUILD)/softdcd demo $(ARGS)
 
 # The demo's Linux guest where KVM cannot: on a host that QEMU emulates, from Debian packages.
