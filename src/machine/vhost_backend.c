@@ -58,7 +58,7 @@ static void end_daemon(VhostBackend *backend, const char *why)
 	vhost_user_shut(backend->vu);
 	backend_proc_kill(backend->proc);
 	if (is_first) {
-		say(backend, "%s; it is ended, and the guest's device with it", why);
+		say(backend, "%s; the guest's device does not work any more", why);
 		backend->broken(backend->opaque);
 	}
 }
@@ -77,7 +77,12 @@ static void end_after(VhostBackend *backend, const char *what, int rc)
 /* From the process's thread. */
 static void proc_ended(void *opaque)
 {
-	end_daemon(opaque, "the daemon ended by itself");
+	VhostBackend *backend = opaque;
+	g_autofree char *words = backend_proc_last_words(backend->proc, 0);
+	g_autofree char *why = g_strdup_printf("the daemon %s",
+					       words != NULL ? words : "has ended");
+
+	end_daemon(backend, why);
 }
 
 /* ---- start and end ---- */

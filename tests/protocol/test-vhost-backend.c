@@ -483,7 +483,7 @@ static void test_memory_lies(void)
 			g_assert_cmpint(g_get_monotonic_time() - begin, >=, QUIET_MS * 1000);
 		g_assert_false(is_mapped(pid, 0));
 		g_assert_false(vhost_backend_is_alive(backend));
-		witness_wait(&witness, "the guest's device with it", 1);
+		witness_wait(&witness, "the guest's device does not work any more", 1);
 		/* One that is gone refuses nothing: it reaches nothing. */
 		g_assert_cmpint(add(backend, &region), ==, 0);
 		take(backend, &region);
@@ -562,7 +562,7 @@ static void test_removal_overtakes(void)
 	g_assert_cmpint(g_get_monotonic_time() - begin, >=, QUIET_MS * 900);
 	g_assert_false(is_mapped(pid, 0));
 	g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(thread)), <, 0);
-	witness_wait(&witness, "the guest's device with it", 1);
+	witness_wait(&witness, "the guest's device does not work any more", 1);
 	vhost_backend_free(g_steal_pointer(&backend));
 	region_end(&region);
 	region_end(&slow.region);
@@ -581,7 +581,7 @@ static void test_killed(void)
 		backend = spawn_good(&honest[row], &witness);
 		g_assert_cmpint(add(backend, &region), ==, 0);
 		g_assert_cmpint(kill(vhost_backend_pid(backend), SIGKILL), ==, 0);
-		witness_wait(&witness, "ended by itself", 1);
+		witness_wait(&witness, "was ended by signal 9", 1);
 		g_assert_false(vhost_backend_is_alive(backend));
 		take(backend, &region);
 		g_assert_cmpuint(witness.n_broken, ==, 1);
