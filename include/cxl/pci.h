@@ -104,6 +104,7 @@
 #define PCI_CAP_MSI  0x05
 #define PCI_CAP_PCIE 0x10
 #define PCI_CAP_MSIX 0x11
+#define PCI_CAP_AF   0x13
 
 /* PCI Express capability, PCIe 6.0 7.5.3; offsets from the capability */
 #define PCI_PCIE_LEN     0x3c
@@ -193,6 +194,15 @@
 #define PCI_PCIE_SPEED_16  4
 #define PCI_PCIE_SPEED_32  5
 #define PCI_PCIE_SPEED_64  6
+
+/* Advanced features of conventional functions, PCI ECN "Advanced Capabilities"; offsets as above */
+#define PCI_AF_LEN      0x06
+#define PCI_AF_CAP_LEN  0x02
+#define PCI_AF_CAPS     0x03
+#define PCI_AF_CTRL     0x04
+#define PCI_AF_CAPS_TP  CXL_BIT(0) /* transactions pending are told, has to be there for FLR */
+#define PCI_AF_CAPS_FLR CXL_BIT(1)
+#define PCI_AF_CTRL_FLR CXL_BIT(0) /* initiates a function level reset; reads 0 */
 
 /* MSI-X capability, PCIe 6.0 7.7.2; offsets from the capability */
 #define PCI_MSIX_CAP_LEN   0x0c

@@ -21,6 +21,7 @@ struct PciDevice {
 	PciBars *bars;
 	PciMsix *msix; /* NULL = none */
 	uint8_t msix_cap;
+	uint8_t af_cap;   /* so that a guest can reset it */
 	uint8_t last_cap; /* 0 = none */
 	unsigned caps_end;
 	GMutex lock; /* of config */
@@ -93,6 +94,9 @@ PciDevice *pci_device_new(KvmVm *vm, MachineBus *bus, const PciDeviceIds *ids,
 	pci_device_set(dev, PCI_CFG0_SUBSYS_VENDOR_ID, 2, ids->subsys_vendor_id, 0);
 	pci_device_set(dev, PCI_CFG0_SUBSYS_ID, 2, ids->subsys_id, 0);
 	pci_device_set(dev, PCI_CFG_INT_LINE, 1, 0, 0xff);
+	dev->af_cap = pci_device_add_cap(dev, PCI_CAP_AF, PCI_AF_LEN);
+	pci_device_set(dev, dev->af_cap + PCI_AF_CAP_LEN, 1, PCI_AF_LEN, 0);
+	pci_device_set(dev, dev->af_cap + PCI_AF_CAPS, 1, PCI_AF_CAPS_TP | PCI_AF_CAPS_FLR, 0);
 	return dev;
 }
 
@@ -199,7 +203,7 @@ void pci_device_config_read(PciDevice *dev, uint32_t offset, void *buf, uint32_t
 
 void pci_device_config_write(PciDevice *dev, uint32_t offset, const void *buf, uint32_t len)
 {
-	uint32_t ctrl_at = dev->msix_cap + PCI_MSIX_CTRL;
+	uint32_t ctrl_at = dev->msix_cap + PCI_MSIX_CTRL, flr_at = dev->af_cap + PCI_AF_CTRL;
 	const uint8_t *bytes = buf;
 
 	g_mutex_lock(&dev->lock);
@@ -211,6 +215,8 @@ void pci_device_config_write(PciDevice *dev, uint32_t offset, const void *buf, u
 	/* All that can be written is in the upper byte. */
 	if (dev->msix && touches(offset, len, ctrl_at + 1, 1))
 		pci_msix_set_ctrl(dev->msix, (uint16_t)(bytes[ctrl_at + 1 - offset] << 8));
+	if (touches(offset, len, flr_at, 1) && (bytes[flr_at - offset] & PCI_AF_CTRL_FLR))
+		pci_device_reset(dev);
 }
 
 void pci_device_reset(PciDevice *dev)

@@ -35,7 +35,7 @@ typedef struct PciDeviceOps {
 	/* The guest moved it, to PCI_BAR_NOWHERE when it is off the bus. One call at a time for
 	 * a device; pci_device_bar_gpa() may be called from there. May be NULL. For ioeventfds. */
 	void (*bar_moved)(void *opaque, unsigned bar, uint64_t gpa);
-	/* The machine is reset: configuration space is as new. May be NULL. */
+	/* The guest resets the function; configuration space is as new. May be NULL. */
 	void (*reset)(void *opaque);
 } PciDeviceOps;
 
@@ -53,7 +53,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PciDevice, pci_device_free)
 void pci_device_add_bar(PciDevice *dev, unsigned bar, uint64_t len, uint32_t flags);
 /*
  * A capability of LEN bytes (with its two header bytes, which are filled in) at the end of the
- * list; returns its offset. There is room for 192 bytes in all, a multiple of 4 each.
+ * list; returns its offset. There is room for 184 bytes in all, a multiple of 4 each.
  */
 uint8_t pci_device_add_cap(PciDevice *dev, uint8_t id, uint8_t len);
 /* WIDTH (1, 2, 4) bytes at OFFSET: their value now and after a reset, and the bits a guest may
@@ -87,7 +87,7 @@ void pci_device_config_read(PciDevice *dev, uint32_t offset, void *buf, uint32_t
 void pci_device_config_write(PciDevice *dev, uint32_t offset, const void *buf, uint32_t len);
 /* Where BARs may be: outside they are not decoded. */
 void pci_device_set_windows(PciDevice *dev, const PciWindows *windows);
-/* As the machine's reset does it. */
+/* As the guest does it through the function's configuration space. */
 void pci_device_reset(PciDevice *dev);
 
 #endif

@@ -130,6 +130,9 @@ static void test_header(void)
 	g_assert_cmphex(get(&bench, PCI_CFG_INT_PIN, 1), ==, 0);
 	g_assert_cmphex(get(&bench, PCI_CFG_STATUS, 2) & PCI_STA_CAP_LIST, !=, 0);
 	at = (uint8_t)get(&bench, PCI_CFG_CAP_PTR, 1);
+	g_assert_cmphex(get(&bench, at, 1), ==, PCI_CAP_AF);
+	g_assert_cmphex(get(&bench, at + PCI_AF_CAPS, 1) & PCI_AF_CAPS_FLR, !=, 0);
+	at = (uint8_t)get(&bench, at + 1, 1);
 	g_assert_cmphex(at, ==, bench.vendor_cap);
 	g_assert_cmphex(get(&bench, at, 1), ==, 0x09);
 	at = (uint8_t)get(&bench, at + 1, 1);
@@ -151,7 +154,12 @@ static void test_header(void)
 	pci_device_reset(bench.dev);
 	pci_device_config_read(bench.dev, 0, ones, sizeof(ones));
 	g_assert_cmpmem(all, sizeof(all), ones, sizeof(ones));
-	g_assert_cmpuint(bench.n_resets, ==, 2);
+	/* That was a reset too, as the last that was written. */
+	g_assert_cmpuint(bench.n_resets, ==, 3);
+	put(&bench, bench.vendor_cap + 4, 4, 0xffffffff);
+	put(&bench, get(&bench, PCI_CFG_CAP_PTR, 1) + PCI_AF_CTRL, 1, PCI_AF_CTRL_FLR);
+	g_assert_cmpuint(bench.n_resets, ==, 4);
+	g_assert_cmphex(get(&bench, bench.vendor_cap + 4, 4), ==, 0x11223344);
 	g_assert_false(pci_device_is_bus_master(bench.dev));
 	bench_clear(&bench);
 }
