@@ -144,12 +144,6 @@ void fabric_free(Fabric *fabric)
 	g_free(fabric);
 }
 
-void fabric_reset(Fabric *fabric)
-{
-	for (unsigned i = 0; i < fabric->n_bridges; i++)
-		host_bridge_reset(&fabric->bridges[i]);
-}
-
 static void add_window_stats(const Window *window, FabricStats *stats)
 {
 	stats->n_unmapped_reads += __atomic_load_n(&window->n_unmapped_reads, __ATOMIC_RELAXED);

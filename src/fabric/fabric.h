@@ -93,12 +93,6 @@ Fabric *fabric_new(const FabricConfig *config, const FabricMapper *mapper, void 
 void fabric_free(Fabric *fabric);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Fabric, fabric_free)
 
-/*
- * Host bridges and root ports as after power on; what is plugged is not touched, and endpoints keep
- * what their devices told them. Only while no access can come.
- */
-void fabric_reset(Fabric *fabric);
-
 /* ---- Host bridge component registers (CHBCR), 64 KiB; outside them: zeros, writes dropped ---- */
 
 void fabric_chbcr_read(Fabric *fabric, uint32_t uid, uint32_t offset, void *buf, uint32_t len);

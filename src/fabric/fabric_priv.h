@@ -18,7 +18,6 @@
 
 typedef struct Port {
 	GMutex lock;
-	uint8_t number;
 	RegBlock config;
 	RegBlock component;
 	FabricFunction function;
@@ -118,12 +117,9 @@ Bridge *fabric_find_bridge(Fabric *fabric, uint32_t uid);
 bool host_bridge_init(Bridge *bridge, Fabric *fabric, const FabricHostBridge *config,
 		      GError **error);
 void host_bridge_clear(Bridge *bridge);
-/* Takes all its decoders back; then registers are as after init, its ports' too. */
-void host_bridge_reset(Bridge *bridge);
 
 void root_port_init(Port *port, unsigned number);
 void root_port_clear(Port *port);
-void root_port_reset(Port *port);
 /* First and last bus behind the port; false if it has none. */
 bool root_port_buses(Port *port, uint8_t *ret_secondary, uint8_t *ret_subordinate);
 /* Returns with no lock held, having passed on a bus reset. */

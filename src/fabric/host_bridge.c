@@ -47,25 +47,11 @@ static void set_frozen(Bridge *bridge, unsigned index, bool frozen, bool locked)
 		   (frozen ? 0 : CTRL_SETTINGS) | (locked ? 0 : CXL_HDM_DEC_COMMIT));
 }
 
-/* As after a reset. */
-static void define_registers(Bridge *bridge)
-{
-	unsigned n = bridge->config.n_decoders;
-	uint32_t hdm_cap = CXL_FIELD_PUT(CXL_HDM_CAP_COUNT, (uint32_t)cxl_hdm_count_encode(n)) |
-			   CXL_FIELD_PUT(CXL_HDM_CAP_TARGETS, TARGET_COUNT_CODE) |
-			   CXL_HDM_CAP_INTERLEAVE_11_8 | CXL_HDM_CAP_INTERLEAVE_14_12;
-
-	component_block_init(&bridge->regs, n);
-	reg_block_define(&bridge->regs, COMPONENT_HDM + CXL_HDM_CAP, 4, hdm_cap, 0, 0);
-	reg_block_define(&bridge->regs, COMPONENT_HDM + CXL_HDM_CTRL, 4, 0,
-			 CXL_HDM_CTRL_POISON_ON_ERROR | CXL_HDM_CTRL_ENABLE, 0);
-	for (unsigned i = 0; i < n; i++)
-		set_frozen(bridge, i, false, false);
-}
-
 bool host_bridge_init(Bridge *bridge, Fabric *fabric, const FabricHostBridge *config,
 		      GError **error)
 {
+	uint32_t hdm_cap;
+
 	if (config->n_ports == 0 || config->n_ports > FABRIC_MAX_PORTS ||
 	    cxl_hdm_count_encode(config->n_decoders) < 0 || config->bus_first > config->bus_last) {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
@@ -78,7 +64,16 @@ bool host_bridge_init(Bridge *bridge, Fabric *fabric, const FabricHostBridge *co
 	bridge->fabric = fabric;
 	bridge->config = *config;
 	g_mutex_init(&bridge->lock);
-	define_registers(bridge);
+	component_block_init(&bridge->regs, config->n_decoders);
+	hdm_cap = CXL_FIELD_PUT(CXL_HDM_CAP_COUNT,
+				(uint32_t)cxl_hdm_count_encode(config->n_decoders)) |
+		  CXL_FIELD_PUT(CXL_HDM_CAP_TARGETS, TARGET_COUNT_CODE) |
+		  CXL_HDM_CAP_INTERLEAVE_11_8 | CXL_HDM_CAP_INTERLEAVE_14_12;
+	reg_block_define(&bridge->regs, COMPONENT_HDM + CXL_HDM_CAP, 4, hdm_cap, 0, 0);
+	reg_block_define(&bridge->regs, COMPONENT_HDM + CXL_HDM_CTRL, 4, 0,
+			 CXL_HDM_CTRL_POISON_ON_ERROR | CXL_HDM_CTRL_ENABLE, 0);
+	for (unsigned i = 0; i < config->n_decoders; i++)
+		set_frozen(bridge, i, false, false);
 	for (unsigned i = 0; i < config->n_ports; i++)
 		root_port_init(&bridge->ports[i], i);
 	return true;
@@ -202,20 +197,6 @@ static void take_back(Bridge *bridge, unsigned index)
 	}
 	set_ctrl_bits(bridge, index, CXL_HDM_DEC_COMMITTED | CXL_HDM_DEC_ERROR, 0);
 	set_frozen(bridge, index, false, false);
-}
-
-void host_bridge_reset(Bridge *bridge)
-{
-	g_mutex_lock(&bridge->lock);
-	for (unsigned i = bridge->config.n_decoders; i-- > 0;) {
-		if (bridge->decoders[i].committed)
-			take_back(bridge, i);
-	}
-	reg_block_clear(&bridge->regs);
-	define_registers(bridge);
-	g_mutex_unlock(&bridge->lock);
-	for (unsigned i = 0; i < bridge->config.n_ports; i++)
-		root_port_reset(&bridge->ports[i]);
 }
 
 /* ---- Registers ---- */

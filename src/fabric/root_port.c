@@ -161,33 +161,19 @@ void component_block_init(RegBlock *regs, unsigned n_decoders)
 				 ras[i].writable, ras[i].write_clear);
 }
 
-static void define_config(Port *port)
+void root_port_init(Port *port, unsigned number)
 {
-	uint8_t *port_number = &port->config.value[CAP_PCIE + PCI_PCIE_LNKCAP + 3];
+	uint8_t *port_number;
 
+	g_mutex_init(&port->lock);
+	reg_block_init(&port->config, PCI_CONFIG_LEN);
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
 		reg_block_define(&port->config, rows[i].offset, rows[i].width, rows[i].value,
 				 rows[i].writable, rows[i].write_clear);
 	/* Target lists of the host bridge's decoders name it by this. */
-	*port_number = port->number;
-}
-
-void root_port_init(Port *port, unsigned number)
-{
-	g_mutex_init(&port->lock);
-	port->number = (uint8_t)number;
-	reg_block_init(&port->config, PCI_CONFIG_LEN);
-	define_config(port);
+	port_number = &port->config.value[CAP_PCIE + PCI_PCIE_LNKCAP + 3];
+	*port_number = (uint8_t)number;
 	component_block_init(&port->component, 0);
-}
-
-void root_port_reset(Port *port)
-{
-	g_mutex_lock(&port->lock);
-	define_config(port);
-	reg_block_clear(&port->component);
-	component_block_init(&port->component, 0);
-	g_mutex_unlock(&port->lock);
 }
 
 void root_port_clear(Port *port)

@@ -7,7 +7,6 @@
 #include "machine/vfio_endpoint.h"
 
 #include <gio/gio.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
 
 #define REQUEST_MS 5000u /* one that takes longer when connecting is taken for absent */
@@ -31,7 +30,6 @@ struct DevicePort {
 	GCond wake;
 	bool is_closed; /* the link has said so */
 	bool stops;
-	atomic_bool is_away;
 };
 
 G_GNUC_PRINTF(2, 3)
@@ -121,7 +119,6 @@ static void leave(DevicePort *port)
 	size_t n;
 	g_autofree FabricHeld *held = NULL;
 
-	atomic_store(&port->is_away, true);
 	port->told_reads = port->told_writes = 0;
 	vfio_endpoint_leave(port->function);
 	close_link(port);
@@ -164,7 +161,6 @@ static void come_back(DevicePort *port)
 	leave(port);
 	while (wait_until(port, g_get_monotonic_time() + backoff, false)) {
 		if (try_return(port)) {
-			atomic_store(&port->is_away, false);
 			g_clear_pointer(&port->last_error, g_free);
 			log_format(port, "back after %" G_GINT64_FORMAT " ms",
 				   (g_get_monotonic_time() - since) / MS);
@@ -273,14 +269,4 @@ void device_port_free(DevicePort *port)
 	g_free(port->vfio_path);
 	g_free(port->mem_path);
 	g_free(port);
-}
-
-void device_port_reset(DevicePort *port)
-{
-	vfio_endpoint_reset(port->function);
-}
-
-bool device_port_is_away(DevicePort *port)
-{
-	return atomic_load(&port->is_away);
 }

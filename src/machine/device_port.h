@@ -43,7 +43,5 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DevicePort, device_port_free)
 
 /* Ends the connection to its registers for good, also for accesses that wait. */
 void device_port_abort(DevicePort *port);
-void device_port_reset(DevicePort *port);
-bool device_port_is_away(DevicePort *port);
 
 #endif

@@ -435,23 +435,6 @@ bool pci_host_attach(PciHost *host, unsigned number, const MachineDevice *device
 	return host->devices[number];
 }
 
-void pci_host_reset(PciHost *host)
-{
-	for (unsigned i = 0; i < host->n_plugged; i++)
-		pci_device_reset(host->plugged[i]);
-	for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++) {
-		if (host->devices[i])
-			device_port_reset(host->devices[i]);
-	}
-	for (unsigned i = 0; i < MACHINE_MAX_BRIDGES; i++) {
-		for (unsigned j = 0; j < MACHINE_MAX_PORTS; j++) {
-			if (host->ports[i][j].bars)
-				pci_bars_reset(host->ports[i][j].bars);
-		}
-	}
-	fabric_reset(host->fabric);
-}
-
 void pci_host_stats(PciHost *host, FabricStats *ret)
 {
 	fabric_stats(host->fabric, ret);

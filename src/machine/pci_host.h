@@ -46,8 +46,6 @@ bool pci_host_plug(PciHost *host, PciDevice *dev, GError **error);
  * connected again whenever it comes back.
  */
 bool pci_host_attach(PciHost *host, unsigned number, const MachineDevice *config, GError **error);
-/* As at power on, devices and plugged functions too. No vCPU runs meanwhile. */
-void pci_host_reset(PciHost *host);
 /* Accesses to window addresses where no memory was; memory slots in windows. */
 void pci_host_stats(PciHost *host, FabricStats *ret);
 

@@ -316,11 +316,12 @@ static void compute_layout(FakeMachine *machine, const MachineWindowSpec *window
 	g_assert_no_error(error);
 }
 
-static void attach(FakeMachine *machine, Serve *serve, unsigned i)
+static void attach(FakeMachine *machine, unsigned i)
 {
+	const char *runtime = machine->serve->runtime;
 	g_autofree char *name = g_strdup_printf("dev%u", i);
-	g_autofree char *vfio = g_strdup_printf("%s/%s.vfio", serve->runtime, name);
-	g_autofree char *mem = g_strdup_printf("%s/%s.mem", serve->runtime, name);
+	g_autofree char *vfio = g_strdup_printf("%s/%s.vfio", runtime, name);
+	g_autofree char *mem = g_strdup_printf("%s/%s.mem", runtime, name);
 	MachineDevice device = { .name = name, .vfio_path = vfio, .mem_path = mem };
 	g_autoptr(GError) error = NULL;
 
@@ -328,14 +329,37 @@ static void attach(FakeMachine *machine, Serve *serve, unsigned i)
 	g_assert_no_error(error);
 }
 
+static void make_pci(FakeMachine *machine)
+{
+	const PciHostConfig config = {
+		.vm = machine->vm,
+		.bus = machine->bus,
+		.memory = machine->memory,
+		.layout = &machine->layout,
+		.log = on_log,
+		.opaque = machine,
+	};
+	g_autoptr(GError) error = NULL;
+
+	machine->pci = pci_host_new(&config, &error);
+	g_assert_no_error(error);
+	for (unsigned i = 0; i < machine->n_devices; i++) {
+		machine->devices[i] = (FakeDevice){
+			.machine = machine,
+			.index = i,
+			.verdict = CXL_RELEASE_GROUP,
+		};
+		attach(machine, i);
+	}
+}
+
 FakeMachine *fake_machine_new_with(Serve *serve, unsigned n_devices,
 				   const MachineWindowSpec *windows, unsigned n_windows,
 				   uint32_t max_maps)
 {
 	FakeMachine *machine = g_new0(FakeMachine, 1);
-	PciHostConfig config = { .log = on_log, .opaque = machine };
-	g_autoptr(GError) error = NULL;
 
+	machine->serve = serve;
 	machine->n_devices = n_devices;
 	machine->said = g_string_new("");
 	g_mutex_init(&machine->lock);
@@ -345,20 +369,7 @@ FakeMachine *fake_machine_new_with(Serve *serve, unsigned n_devices,
 	machine->bus = machine_bus_new();
 	machine->memory = guest_memory_new(machine->vm, true);
 	compute_layout(machine, windows, n_windows);
-	config.vm = machine->vm;
-	config.bus = machine->bus;
-	config.memory = machine->memory;
-	config.layout = &machine->layout;
-	machine->pci = pci_host_new(&config, &error);
-	g_assert_no_error(error);
-	for (unsigned i = 0; i < n_devices; i++) {
-		machine->devices[i] = (FakeDevice){
-			.machine = machine,
-			.index = i,
-			.verdict = CXL_RELEASE_GROUP,
-		};
-		attach(machine, serve, i);
-	}
+	make_pci(machine);
 	return machine;
 }
 
@@ -423,10 +434,12 @@ void fake_machine_boot(FakeMachine *machine)
 	}
 }
 
-void fake_machine_reset(FakeMachine *machine)
+void fake_machine_restart(FakeMachine *machine)
 {
 	cxl_driver_free(g_steal_pointer(&machine->driver));
-	pci_host_reset(machine->pci);
+	pci_host_free(g_steal_pointer(&machine->pci));
+	g_assert_cmpuint(vm_fake_n_slots(machine->vm), ==, 0);
+	make_pci(machine);
 }
 
 CxlRegion *fake_machine_program(FakeMachine *machine, CxlMemdev *const *memdevs, unsigned n,

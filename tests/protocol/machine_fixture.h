@@ -32,6 +32,7 @@ typedef struct FakeDevice {
 } FakeDevice;
 
 struct FakeMachine {
+	Serve *serve;
 	KvmVm *vm;
 	MachineBus *bus;
 	GuestMemory *memory;
@@ -54,9 +55,10 @@ FakeMachine *fake_machine_new_with(Serve *serve, unsigned n_devices,
 				   const MachineWindowSpec *windows, unsigned n_windows,
 				   uint32_t max_maps);
 
-/* Firmware, then the driver up to the list of devices. Also after a reset. */
+/* Firmware, then the driver up to the list of devices. */
 void fake_machine_boot(FakeMachine *machine);
-void fake_machine_reset(FakeMachine *machine);
+/* All but the process is anew, as in a machine that boots again; to be booted. */
+void fake_machine_restart(FakeMachine *machine);
 /* Decoders for N devices, from DPA on; commits that came too late are tried again. */
 CxlRegion *fake_machine_program(FakeMachine *machine, CxlMemdev *const *memdevs, unsigned n,
 				uint64_t dpa, uint64_t len, uint32_t granularity);

@@ -135,7 +135,7 @@ static void run_cpus(FakeMachine *machine)
 	}
 }
 
-/* A reset, and it is a machine like any other; nothing of a guest's doing reaches beyond. */
+/* Booted again it is a machine like any other; nothing of a guest's doing reaches beyond. */
 static void test_anything(void)
 {
 	g_autoptr(Serve) serve = serve_new();
@@ -154,8 +154,7 @@ static void test_anything(void)
 		fake_machine_wait_there(machine, hpa);
 		fake_machine_set_word(machine, hpa + 16, round);
 		run_cpus(machine);
-		fake_machine_reset(machine);
-		g_assert_cmpuint(vm_fake_n_slots(machine->vm), ==, 0);
+		fake_machine_restart(machine);
 		json_node_unref(serve_call(serve, "query-devices", NULL));
 	}
 	fake_machine_boot(machine);

@@ -391,34 +391,6 @@ static void test_bus_reset(void)
 	fake_clear(&fake);
 }
 
-/* All registers are what they were, whatever was written; locked decoders too. */
-static void test_reset(void)
-{
-	static uint8_t before[3][CXL_COMPONENT_LEN], after[3][CXL_COMPONENT_LEN];
-	FakeMapper fake;
-	g_autoptr(Fabric) fabric = plain_fabric(&fake);
-	FakeBridgeDecoder decoder = { .hpa = 16 * MIB256, .len = MIB256 };
-	g_autofree uint8_t *ones = g_malloc(CXL_COMPONENT_LEN);
-
-	memset(ones, 0xff, CXL_COMPONENT_LEN);
-	fabric_chbcr_read(fabric, UID, 0, before[0], sizeof(before[0]));
-	fabric_port_config_read(fabric, UID, 1, 0, before[1], PCI_CONFIG_LEN);
-	fabric_port_bar_read(fabric, UID, 1, 0, before[2], sizeof(before[2]));
-	for (unsigned i = 0; i < 2; i++) {
-		g_assert_true(bridge_commit(fabric, UID, &decoder));
-		fabric_chbcr_write(fabric, UID, 0, ones, CXL_COMPONENT_LEN);
-		fabric_port_config_write(fabric, UID, 1, 0, ones, PCI_CONFIG_LEN);
-		fabric_port_bar_write(fabric, UID, 1, 0, ones, CXL_COMPONENT_LEN);
-		fabric_reset(fabric);
-		fabric_chbcr_read(fabric, UID, 0, after[0], sizeof(after[0]));
-		fabric_port_config_read(fabric, UID, 1, 0, after[1], PCI_CONFIG_LEN);
-		fabric_port_bar_read(fabric, UID, 1, 0, after[2], sizeof(after[2]));
-		for (unsigned j = 0; j < 3; j++)
-			g_assert_cmpmem(before[j], sizeof(before[j]), after[j], sizeof(after[j]));
-	}
-	fake_clear(&fake);
-}
-
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -430,6 +402,5 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/fabric/registers/root-port", test_root_port);
 	g_test_add_func("/unit/fabric/registers/routing", test_routing);
 	g_test_add_func("/unit/fabric/registers/bus-reset", test_bus_reset);
-	g_test_add_func("/unit/fabric/registers/reset", test_reset);
 	return g_test_run();
 }
