@@ -40,17 +40,17 @@ struct GuestStdio {
 	uint64_t input_len;
 	bool has_code;
 	int code;
-	bool has_panicked, told_panic;
+	bool has_panicked, is_in_last_line;
 	bool escaped; /* Ctrl-A was typed; the input pump's only */
 };
 
 /* ---- console ---- */
 
-static bool has_text(const GString *text, size_t from, const char *wanted)
+/* WANTED in what came from FROM on, or began just before; NULL if it is not there. */
+static const char *find_text(const GString *text, size_t from, const char *wanted)
 {
 	size_t len = strlen(wanted);
 
-	/* It may have begun in what came before. */
 	from = from > len ? from - len : 0;
 	return g_strstr_len(text->str + from, (gssize)(text->len - from), wanted);
 }
@@ -59,6 +59,7 @@ static bool has_text(const GString *text, size_t from, const char *wanted)
 static bool keep_console(GuestStdio *stdio, const uint8_t *bytes, size_t len)
 {
 	GString *console = stdio->console;
+	const char *last_line;
 	size_t before;
 	bool is_end;
 
@@ -67,10 +68,14 @@ static bool keep_console(GuestStdio *stdio, const uint8_t *bytes, size_t len)
 	before = console->len;
 	for (size_t i = 0; i < len; i++)
 		g_string_append_c(console, bytes[i] ? (char)bytes[i] : ' ');
-	if (has_text(console, before, PANIC))
+	if (find_text(console, before, PANIC))
 		stdio->has_panicked = true;
-	is_end = !stdio->told_panic && has_text(console, before, PANIC_END);
-	stdio->told_panic |= is_end;
+	last_line = find_text(console, before, PANIC_END);
+	stdio->is_in_last_line |= last_line != NULL;
+	is_end = last_line ? strchr(last_line, '\n') != NULL
+			   : stdio->is_in_last_line && memchr(bytes, '\n', len);
+	/* Only once. */
+	stdio->is_in_last_line &= !is_end;
 	return is_end;
 }
 

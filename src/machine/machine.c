@@ -150,13 +150,15 @@ static void signals_set(sigset_t *set)
  * What is left to do may wait for whoever reads the guest's output, or for a daemon. A signal then
  * does what it does to any program; helpers end with it.
  */
-static void stop_parts(MachineParts *parts)
+static void stop_parts(const Run *run)
 {
 	sigset_t set;
 
 	signals_set(&set);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	machine_parts_stop(parts);
+	/* One that comes between two boots is for the next. */
+	if (run->end != MACHINE_END_REBOOT)
+		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	machine_parts_stop(run->parts);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -173,7 +175,7 @@ static bool boot(Run *run, int signal_fd, int *ret_code, GError **error)
 		watch_signals(run, signal_fd);
 		while (!has_ended(run))
 			g_main_context_iteration(run->context, TRUE);
-		stop_parts(parts);
+		stop_parts(run);
 		settle_end(run, ret_code);
 		tell_why(run);
 	}

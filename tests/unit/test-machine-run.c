@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Whole machines on this computer's KVM, with a guest of twenty instructions: how each of them
+ * ends. */
+#include "machine/machine.h"
+#include "util/autofd.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+/*
+ * The guest is a kernel image whose code carries out a script: steps of a port and a byte to be
+ * written there. These ports are none:
+ */
+#define STEP_END   0x0000 /* halts */
+#define STEP_ECHO  0xfffd /* waits for a byte at COM2 and sends it back */
+#define STEP_HOLE  0xfffe /* reads where nothing is, and goes on if that was all-ones */
+#define STEP_FAULT 0xffff /* an exception without anybody to handle it */
+
+/* Instructions so plain that also a KVM that emulates each of them can carry them out. */
+__asm__(".pushsection .rodata\n"
+	"guest_code:\n"
+	"	lea guest_code_end(%rip), %rsi\n"
+	"1:	lodsw\n"
+	"	mov %ax, %dx\n"
+	"	lodsb\n"
+	"	test %dx, %dx\n"
+	"	jz 2f\n"
+	"	cmp $0xffff, %dx\n"
+	"	je 3f\n"
+	"	cmp $0xfffe, %dx\n"
+	"	je 4f\n"
+	"	cmp $0xfffd, %dx\n"
+	"	je 5f\n"
+	"	out %al, %dx\n"
+	"	jmp 1b\n"
+	"2:	hlt\n"
+	"	jmp 2b\n"
+	"3:	ud2\n"
+	"4:	mov $0xd0000000, %ebx\n"
+	"	mov (%rbx), %rcx\n"
+	"	cmp $-1, %rcx\n"
+	"	jne 2b\n"
+	"	jmp 1b\n"
+	"5:	mov $0x2fd, %dx\n"
+	"	in %dx, %al\n"
+	"	test $1, %al\n"
+	"	jz 5b\n"
+	"	mov $0x2f8, %dx\n"
+	"	in %dx, %al\n"
+	"	out %al, %dx\n"
+	"	jmp 1b\n"
+	"guest_code_end:\n"
+	"	.popsection\n");
+extern const uint8_t guest_code[], guest_code_end[];
+
+#define SETUP_LEN 1024
+#define ENTRY     0x200
+#define LOAD_AT   0x1000000
+
+static void step(GByteArray *script, uint16_t port, uint8_t value)
+{
+	const uint8_t bytes[] = { port & 0xff, port >> 8, value };
+
+	g_byte_array_append(script, bytes, sizeof(bytes));
+}
+
+static void say(GByteArray *script, unsigned com, const char *text)
+{
+	for (; *text; text++)
+		step(script, machine_serial_ports[com], (uint8_t)*text);
+}
+
+static GBytes *make_kernel(const GByteArray *script)
+{
+	GByteArray *image = g_byte_array_new();
+	uint8_t setup[SETUP_LEN + ENTRY] = { [0x1f1] = SETUP_LEN / 512 - 1 };
+	const uint64_t load_at = GUINT64_TO_LE(LOAD_AT);
+
+	setup[0x201] = 0x6a;
+	memcpy(setup + 0x202, "HdrS", 4);
+	setup[0x206] = 0x0f;
+	setup[0x207] = 0x02;
+	setup[0x236] = 1;
+	setup[0x239] = 7;
+	memcpy(setup + 0x258, &load_at, sizeof(load_at));
+	setup[0x262] = 0x10;
+	g_byte_array_append(image, setup, sizeof(setup));
+	g_byte_array_append(image, guest_code, (guint)(guest_code_end - guest_code));
+	g_byte_array_append(image, script->data, script->len);
+	/* As long as a kernel is at least; zeros end the script. */
+	g_byte_array_set_size(image, image->len + 8192);
+	memset(image->data + image->len - 8192, 0, 8192);
+	return g_byte_array_free_to_bytes(image);
+}
+
+/* ---- a machine in a process of its own ---- */
+
+typedef struct Result {
+	bool ran;
+	MachineEnd end;
+	int code;
+} Result;
+
+typedef struct Child {
+	pid_t pid;
+	int to_stdin, from_stdout, from_result;
+} Child;
+
+static void run_child(const MachineConfig *config, const int in[2], const int out[2],
+		      const int result[2])
+{
+	Result ret = { .code = -1 };
+	g_autoptr(GError) error = NULL;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	dup2(in[0], STDIN_FILENO);
+	dup2(out[1], STDOUT_FILENO);
+	close(in[1]);
+	close(out[0]);
+	ret.ran = machine_run(config, &ret.end, &ret.code, &error);
+	if (!ret.ran)
+		fprintf(stderr, "# %s\n", error->message);
+	if (write(result[1], &ret, sizeof(ret)) != sizeof(ret))
+		_exit(1);
+	_exit(0);
+}
+
+static Child start(GByteArray *script, MachineConfig *config)
+{
+	g_autoptr(GBytes) kernel = make_kernel(script);
+	int in[2], out[2], result[2];
+	Child child;
+
+	g_assert_true(pipe(in) == 0 && pipe(out) == 0 && pipe(result) == 0);
+	config->ram_len = UINT64_C(64) << 20;
+	config->n_cpus = config->n_cpus ? config->n_cpus : 1;
+	config->kernel.bytes = kernel;
+	child.pid = fork();
+	g_assert_cmpint(child.pid, >=, 0);
+	if (child.pid == 0)
+		run_child(config, in, out, result);
+	close(in[0]);
+	close(out[1]);
+	close(result[1]);
+	child.to_stdin = in[1];
+	child.from_stdout = out[0];
+	child.from_result = result[0];
+	return child;
+}
+
+/* All it has written, once it has ended. Caller frees. */
+static char *finish(Child *child, Result *ret)
+{
+	GString *text = g_string_new(NULL);
+	char bytes[256];
+	ssize_t n;
+	int status;
+
+	fd_close_auto(&child->to_stdin);
+	while ((n = read(child->from_stdout, bytes, sizeof(bytes))) > 0)
+		g_string_append_len(text, bytes, n);
+	g_assert_cmpint(read(child->from_result, ret, sizeof(*ret)), ==, sizeof(*ret));
+	g_assert_cmpint(waitpid(child->pid, &status, 0), ==, child->pid);
+	g_assert_cmpint(status, ==, 0);
+	close(child->from_stdout);
+	close(child->from_result);
+	g_assert_true(ret->ran);
+	return g_string_free(text, FALSE);
+}
+
+static bool has_kvm(void)
+{
+	AUTOFD int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		g_test_skip("there is no /dev/kvm that this user may open");
+	return fd >= 0;
+}
+
+/* ---- ends ---- */
+
+typedef struct End {
+	const char *console;
+	uint16_t port; /* of the last step, or one that is none */
+	uint8_t value;
+	MachineEnd end;
+} End;
+
+static void test_ends(void)
+{
+	static const End ends[] = {
+		{ "bye\n", MACHINE_PORT_SLEEP_CONTROL, 0x34, MACHINE_END_POWER_OFF },
+		{ "again\n", MACHINE_PORT_RESET, MACHINE_RESET_VALUE, MACHINE_END_REBOOT },
+		{ "oops\n", STEP_FAULT, 0, MACHINE_END_TRIPLE },
+		{ "Kernel panic - not syncing: x\n", MACHINE_PORT_RESET, MACHINE_RESET_VALUE,
+		  MACHINE_END_PANIC },
+		{ "Kernel panic - not syncing: x\n---[ end Kernel panic - x ]---\n", STEP_END, 0,
+		  MACHINE_END_PANIC },
+	};
+
+	if (!has_kvm())
+		return;
+	for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++) {
+		g_autoptr(GByteArray) script = g_byte_array_new();
+		MachineConfig config = { .no_reboot = true };
+		g_autofree char *text = NULL;
+		Result result;
+		Child child;
+
+		say(script, 0, ends[i].console);
+		step(script, STEP_HOLE, 0);
+		step(script, ends[i].port, ends[i].value);
+		child = start(script, &config);
+		text = finish(&child, &result);
+		g_assert_cmpstr(text, ==, ends[i].console);
+		g_assert_cmpint(result.end, ==, ends[i].end);
+	}
+}
+
+/* What the guest says of its command, and what the command says. */
+static void test_command(void)
+{
+	g_autoptr(GByteArray) script = g_byte_array_new();
+	MachineConfig config = { .has_command = true, .n_cpus = 3 };
+	g_autofree char *text = NULL;
+	Result result;
+	Child child;
+
+	if (!has_kvm())
+		return;
+	step(script, 0x2fc, 2); /* COM2 takes input */
+	say(script, 0, "not shown\n");
+	say(script, 3, "ready\n");
+	for (unsigned i = 0; i < 5; i++)
+		step(script, STEP_ECHO, 0);
+	say(script, 1, "done");
+	say(script, 3, "exit 9\n");
+	child = start(script, &config);
+	g_assert_cmpint(write(child.to_stdin, "input", 5), ==, 5);
+	text = finish(&child, &result);
+	g_assert_cmpstr(text, ==, "inputdone");
+	g_assert_cmpint(result.end, ==, MACHINE_END_COMMAND);
+	g_assert_cmpint(result.code, ==, 9);
+}
+
+/* Each boot begins anew, until a signal; the second one is not asked about. */
+static void test_reboot_and_signals(void)
+{
+	g_autoptr(GByteArray) script = g_byte_array_new();
+	MachineConfig config = { .n_cpus = 2 };
+	g_autofree char *text = NULL;
+	unsigned n_boots = 0;
+	Result result;
+	Child child;
+	char byte;
+
+	if (!has_kvm())
+		return;
+	say(script, 0, "b");
+	step(script, MACHINE_PORT_RESET, MACHINE_RESET_VALUE);
+	child = start(script, &config);
+	while (n_boots < 5 && read(child.from_stdout, &byte, 1) == 1)
+		n_boots += byte == 'b';
+	g_assert_cmpuint(n_boots, ==, 5);
+	kill(child.pid, SIGTERM);
+	kill(child.pid, SIGINT);
+	text = finish(&child, &result);
+	g_assert_cmpint(result.end, ==, MACHINE_END_ASKED);
+}
+
+/* A guest that sleeps is ended by the second signal; SIGTERM presses a button nobody looks at. */
+static void test_sleeper(void)
+{
+	g_autoptr(GByteArray) script = g_byte_array_new();
+	MachineConfig config = { .n_cpus = 4 };
+	g_autofree char *text = NULL;
+	Result result;
+	Child child;
+	char byte;
+
+	if (!has_kvm())
+		return;
+	say(script, 0, "z");
+	child = start(script, &config);
+	g_assert_cmpint(read(child.from_stdout, &byte, 1), ==, 1);
+	kill(child.pid, SIGTERM);
+	kill(child.pid, SIGINT);
+	text = finish(&child, &result);
+	g_assert_cmpint(result.end, ==, MACHINE_END_ASKED);
+	g_assert_cmpstr(text, ==, "");
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/machine/run/ends", test_ends);
+	g_test_add_func("/machine/run/command", test_command);
+	g_test_add_func("/machine/run/reboot-and-signals", test_reboot_and_signals);
+	g_test_add_func("/machine/run/sleeper", test_sleeper);
+	return g_test_run();
+}
