@@ -5,6 +5,7 @@
 #include "util/autofd.h"
 
 #include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -272,6 +273,51 @@ static void test_reboot_and_signals(void)
 	g_assert_cmpint(result.end, ==, MACHINE_END_ASKED);
 }
 
+/* On a terminal keys are the guest's but for Ctrl-A x, and afterwards it is as it was. */
+static void test_terminal(void)
+{
+	g_autoptr(GByteArray) script = g_byte_array_new();
+	struct termios before, meanwhile, after;
+	MachineConfig config = { .n_cpus = 1 };
+	int master, slave, result[2], status;
+	g_autoptr(GBytes) kernel = NULL;
+	Result ret;
+	pid_t pid;
+	char byte;
+
+	if (!has_kvm())
+		return;
+	say(script, 0, "z");
+	kernel = make_kernel(script);
+	config.ram_len = UINT64_C(64) << 20;
+	config.kernel.bytes = kernel;
+	g_assert_cmpint(openpty(&master, &slave, NULL, NULL, NULL), ==, 0);
+	g_assert_cmpint(tcgetattr(slave, &before), ==, 0);
+	g_assert_cmpint(pipe(result), ==, 0);
+	pid = fork();
+	if (pid == 0)
+		run_child(&config, (int[]){ slave, -1 }, (int[]){ -1, slave }, result);
+	do
+		g_assert_cmpint(read(master, &byte, 1), ==, 1);
+	while (byte != 'z');
+	g_assert_cmpint(tcgetattr(slave, &meanwhile), ==, 0);
+	g_assert_cmphex(meanwhile.c_lflag & (ICANON | ECHO | ISIG), ==, 0);
+	/* Ctrl-C and an escaped Ctrl-A are keys like others. */
+	g_assert_cmpint(write(master, "\003\001\001x\001x", 6), ==, 6);
+	g_assert_cmpint(read(result[0], &ret, sizeof(ret)), ==, sizeof(ret));
+	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+	g_assert_true(ret.ran);
+	g_assert_cmpint(ret.end, ==, MACHINE_END_ASKED);
+	g_assert_cmpint(tcgetattr(slave, &after), ==, 0);
+	g_assert_cmphex(after.c_lflag, ==, before.c_lflag);
+	g_assert_cmphex(after.c_iflag, ==, before.c_iflag);
+	g_assert_cmphex(after.c_oflag, ==, before.c_oflag);
+	close(master);
+	close(slave);
+	close(result[0]);
+	close(result[1]);
+}
+
 /* A guest that sleeps is ended by the second signal; SIGTERM presses a button nobody looks at. */
 static void test_sleeper(void)
 {
@@ -300,6 +346,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/machine/run/ends", test_ends);
 	g_test_add_func("/machine/run/command", test_command);
 	g_test_add_func("/machine/run/reboot-and-signals", test_reboot_and_signals);
+	g_test_add_func("/machine/run/terminal", test_terminal);
 	g_test_add_func("/machine/run/sleeper", test_sleeper);
 	return g_test_run();
 }
