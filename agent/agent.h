@@ -31,6 +31,8 @@ typedef struct AgentDevice {
 	int record_fd; /* locked as long as we have the device; see record.c */
 	int bridge_fd; /* the same for its host bridge; with the first of its devices only */
 	char unbound_port[16]; /* the kernel's, that let go of the host bridge for us; "" = none */
+	bool has_override;     /* the name of no driver, so that none comes while we have it */
+	bool has_begun;        /* the record is ours */
 	bool is_left;          /* in order: the port may have it back */
 	const char *caching;
 	Leaving *leaving, **leaving_end;
@@ -73,6 +75,13 @@ bool agent_start(Agent *agent, const AgentOptions *options, AgentError *error);
 void agent_clear(Agent *agent);
 /* Gives back everything and the decoders; false if something could not be given back. */
 bool agent_leave(Agent *agent);
+
+/* ---- the kernel's drivers (kernel.c) ---- */
+
+/* Makes them let go of the host bridge and keep off the device, from before its first use on. */
+bool kernel_keep_off(AgentDevice *device, AgentError *error);
+/* The reverse, when all is unmapped. */
+void kernel_let_in(AgentDevice *device);
 
 /* ---- records (record.c) ---- */
 

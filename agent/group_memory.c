@@ -63,22 +63,11 @@ bool group_with(Agent *agent, const char *name, GroupFunc func, void *opaque, Ag
 /* One extent over the address space reserved for it */
 static bool place(const Agent *agent, const CxlHostExtent *extent, uint8_t *at, AgentError *error)
 {
-	void *window;
-
 	if (extent->hpa == CXL_NO_HPA || extent->ways != 1)
 		return agent_fail(error, "no decoder leads to the extent at DPA %#llx",
 				  (unsigned long long)extent->dpa);
-	window = memory_map(agent->options.root, MEMORY_WINDOW, extent->hpa, extent->len,
-			    "memory window", error);
-	if (!window)
-		return false;
-	if (mremap(window, extent->len, extent->len, MREMAP_MAYMOVE | MREMAP_FIXED, at) !=
-	    MAP_FAILED)
-		return true;
-	agent_fail(error, "%llu bytes cannot be mapped: %s", (unsigned long long)extent->len,
-		   strerror(errno));
-	munmap(window, extent->len);
-	return false;
+	return memory_map(agent->options.root, MEMORY_WINDOW, extent->hpa, extent->len, at,
+			  "memory window", error);
 }
 
 uint8_t *group_map(const Agent *agent, const CxlDcGroup *group, AgentError *error)

@@ -32,12 +32,12 @@ static void *fail(const char *root, uint64_t hpa, uint64_t len, const char *what
 	return NULL;
 }
 
-void *memory_map(const char *root, MemoryKind kind, uint64_t hpa, uint64_t len, const char *what,
-		 AgentError *error)
+void *memory_map(const char *root, MemoryKind kind, uint64_t hpa, uint64_t len, void *at,
+		 const char *what, AgentError *error)
 {
 	/* Linux: O_SYNC makes such mappings uncached, without it they are write-back. */
 	int fd = sys_open(O_RDWR | (kind == MEMORY_REGISTERS ? O_SYNC : 0), root, "/dev/mem");
-	void *at;
+	int flags = MAP_SHARED | (at ? MAP_FIXED : 0);
 	int saved_errno;
 
 	if (fd < 0) {
@@ -48,7 +48,7 @@ void *memory_map(const char *root, MemoryKind kind, uint64_t hpa, uint64_t len, 
 				   : "");
 		return NULL;
 	}
-	at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)hpa);
+	at = mmap(at, len, PROT_READ | PROT_WRITE, flags, fd, (off_t)hpa);
 	saved_errno = errno;
 	close(fd);
 	return at == MAP_FAILED ? fail(root, hpa, len, what, saved_errno, error) : at;

@@ -13,11 +13,12 @@ typedef enum MemoryKind {
 } MemoryKind;
 
 /*
- * Maps [HPA, HPA + LEN), page aligned, for reading and writing. NULL with an error that names WHAT
- * and, if somebody in the kernel has it, whom. Undo with munmap().
+ * Maps [HPA, HPA + LEN), page aligned, for reading and writing: in place of what is mapped AT, or
+ * anywhere if that is NULL. NULL with an error that names WHAT and, if somebody in the kernel has
+ * it, whom. Undo with munmap().
  */
-void *memory_map(const char *root, MemoryKind kind, uint64_t hpa, uint64_t len, const char *what,
-		 AgentError *error);
+void *memory_map(const char *root, MemoryKind kind, uint64_t hpa, uint64_t len, void *at,
+		 const char *what, AgentError *error);
 /*
  * How the kernel caches what memory_map() has mapped there: "write-back", "uncached-minus" and so
  * on, as it is called in debugfs; "unknown" if debugfs is not there to tell. The kernel does not

@@ -355,7 +355,7 @@ static bool add_bridge(SysBus *bus, const PlatformBridge *bridge, AgentError *er
 	if (find_bridge(bus, bridge->uid))
 		return true;
 	snprintf(what, sizeof(what), "registers of host bridge %u", bridge->uid);
-	regs = memory_map(bus->root, MEMORY_REGISTERS, bridge->chbcr, CXL_COMPONENT_LEN, what,
+	regs = memory_map(bus->root, MEMORY_REGISTERS, bridge->chbcr, CXL_COMPONENT_LEN, NULL, what,
 			  error);
 	if (!regs)
 		return false;

@@ -2,10 +2,8 @@
 /* Taking devices over: checks that nobody else uses them, decoders, and leaving them again. */
 #include "agent/agent.h"
 #include "agent/memory.h"
-#include "cxl/component.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,39 +51,6 @@ static const PlatformDevice *find_only(const Platform *platform, AgentError *err
 	return found;
 }
 
-static bool tell_port_driver(const Agent *agent, const char *file, const char *port)
-{
-	int fd = sys_open(O_WRONLY, agent->options.root, "/sys/bus/cxl/drivers/cxl_port/%s", file);
-	ssize_t n;
-
-	if (fd < 0)
-		return false;
-	n = write(fd, port, strlen(port));
-	close(fd);
-	return n > 0;
-}
-
-/*
- * Linux: cxl_port keeps the registers of a host bridge as soon as that has decoders, whether or not
- * there is anything below it. Nobody needs them there: platform_may_take() has seen to it that no
- * device below has a driver.
- */
-static void unbind_port(AgentDevice *device)
-{
-	const Agent *agent = device->agent;
-	const PlatformBridge *bridge = &agent->platform->bridges[device->info->bridge];
-	char owner[64];
-
-	if (!platform_busy_owner(agent->options.root, bridge->chbcr, CXL_COMPONENT_LEN, owner) ||
-	    strncmp(owner, "port", 4) != 0 ||
-	    strspn(owner + 4, "0123456789") != strlen(owner + 4) ||
-	    strlen(owner) >= sizeof(device->unbound_port) ||
-	    !tell_port_driver(agent, "unbind", owner))
-		return;
-	memcpy(device->unbound_port, owner, strlen(owner) + 1);
-	complain("host bridge %" PRIu32 ": the kernel's %s has let go of it", bridge->uid, owner);
-}
-
 static bool add_device(Agent *agent, const PlatformDevice *info, AgentError *error)
 {
 	AgentDevice *device = &agent->devices[agent->n_devices];
@@ -105,10 +70,8 @@ static bool add_device(Agent *agent, const PlatformDevice *info, AgentError *err
 	};
 	device->leaving_end = &device->leaving;
 	agent->n_devices++;
-	if (!record_open(device, error))
-		return false;
-	unbind_port(device);
-	return sys_bus_add(agent->bus, agent->platform, info, error);
+	return record_open(device, error) && kernel_keep_off(device, error) &&
+	       sys_bus_add(agent->bus, agent->platform, info, error);
 }
 
 static bool add_devices(Agent *agent, AgentError *error)
@@ -220,7 +183,8 @@ static bool write_record(AgentDevice *device, AgentError *error)
 			end = windows[i].hpa + windows[i].len;
 	}
 	record.len = end - record.hpa;
-	return record_write(device, &record, error);
+	device->has_begun = record_write(device, &record, error);
+	return device->has_begun;
 }
 
 /* Regions that find no place are left out: what is offered of them will be declined. */
@@ -267,7 +231,7 @@ static bool try_window(AgentDevice *device, AgentError *error)
 		if (!device->regions[i])
 			continue;
 		hpa = cxl_region_info(device->regions[i])->hpa;
-		at = memory_map(root, MEMORY_WINDOW, hpa, PAGE_LEN, "memory window", error);
+		at = memory_map(root, MEMORY_WINDOW, hpa, PAGE_LEN, NULL, "memory window", error);
 		if (!at)
 			return false;
 		device->caching = memory_caching(root, hpa, PAGE_LEN);
@@ -299,12 +263,6 @@ static bool unprogram(AgentDevice *device)
 	return true;
 }
 
-static void leave_device(AgentDevice *device)
-{
-	record_drop(device);
-	device->is_left = true;
-}
-
 static bool start_device(AgentDevice *device, AgentError *error)
 {
 	if (!find_memdev(device, error) || !clear_path(device, error) ||
@@ -317,6 +275,18 @@ static bool start_device(AgentDevice *device, AgentError *error)
 	return true;
 }
 
+static bool start_all(Agent *agent, AgentError *error)
+{
+	if (!platform_read(agent->platform, agent->options.root, error) ||
+	    !add_devices(agent, error) || !make_driver(agent, error))
+		return false;
+	for (unsigned i = 0; i < agent->n_devices; i++) {
+		if (!start_device(&agent->devices[i], error))
+			return false;
+	}
+	return true;
+}
+
 bool agent_start(Agent *agent, const AgentOptions *options, AgentError *error)
 {
 	memset(agent, 0, sizeof(*agent));
@@ -325,20 +295,18 @@ bool agent_start(Agent *agent, const AgentOptions *options, AgentError *error)
 	agent->bus = sys_bus_new(options->root, log_line, NULL);
 	if (!agent->platform || !agent->bus)
 		return agent_fail(error, "out of memory");
-	if (!platform_read(agent->platform, options->root, error) || !add_devices(agent, error) ||
-	    !make_driver(agent, error))
-		return false;
+	if (start_all(agent, error))
+		return true;
+	/* Nothing is left behind but what was accepted. */
 	for (unsigned i = 0; i < agent->n_devices; i++) {
-		if (start_device(&agent->devices[i], error))
-			continue;
-		/* Nothing is left behind but what was accepted. */
-		for (unsigned k = 0; k <= i; k++) {
-			if (unprogram(&agent->devices[k]))
-				leave_device(&agent->devices[k]);
-		}
-		return false;
+		AgentDevice *device = &agent->devices[i];
+
+		device->is_left = unprogram(device);
+		/* One of an agent that died holds good until we have begun in its place. */
+		if (device->is_left && device->has_begun)
+			record_drop(device);
 	}
-	return true;
+	return false;
 }
 
 void agent_clear(Agent *agent)
@@ -351,12 +319,8 @@ void agent_clear(Agent *agent)
 	/* When the kernel takes registers they are taken from us. */
 	sys_bus_free(agent->bus);
 	for (unsigned i = 0; i < agent->n_devices; i++) {
-		const AgentDevice *device = &agent->devices[i];
-
-		if (device->is_left && device->unbound_port[0] &&
-		    !tell_port_driver(agent, "bind", device->unbound_port))
-			complain("the kernel's %s does not take its host bridge back",
-				 device->unbound_port);
+		if (agent->devices[i].is_left)
+			kernel_let_in(&agent->devices[i]);
 	}
 	free(agent->platform);
 }
@@ -374,7 +338,8 @@ bool agent_leave(Agent *agent)
 			ok = false;
 			continue;
 		}
-		leave_device(device);
+		record_drop(device);
+		device->is_left = true;
 	}
 	return ok;
 }
