@@ -48,4 +48,28 @@ def outside(guest, pool):
     same("tag", agent.event("accepted")["tag"], other)
     agent.command("resync")
     agent.stop("released")
+    both(agent)
     agent.end()
+
+
+def both(agent):
+    """Two devices below one host bridge belong to one agent, also after a crash."""
+    devices = "--device 0d:00.0", "--device 0e:00.0"
+    agent.start(*devices)
+    agent.event("attached")
+    agent.kill()
+    first = agent.start(*devices)["regions"][0]["hpa"]
+    second = agent.event("attached")["regions"][0]["hpa"]
+    same("decoders", [agent.pool.device(name)["decoders"][0]["hpa"] for name in DEVICES],
+         [first, second])
+    code = agent.run("softdcd-agent --state /run/softdcd-agent 2>/tmp/other; echo $?; cat /tmp/other")
+    if "several devices" not in code:
+        raise Failure(f"an agent that could take both says '{code}'")
+    agent.kill()
+    # The way of the one is not free as long as an agent has the other.
+    agent.start(devices[0], "--reset-decoders")
+    said = agent.run("softdcd-agent --device 0e:00.0 2>&1 || true")
+    if "bridge-12 is locked" not in said:
+        raise Failure(f"a second agent below the host bridge says '{said}'")
+    agent.stop()
+    same("decoders after leaving", agent.pool.device()["decoders"], [])

@@ -49,10 +49,15 @@ def beside_kernel(agent):
     if not port:
         raise Failure(f"it says {agent.run('cat /tmp/agent-err')}")
     agent.run(f"test ! -e /sys/bus/cxl/devices/{port[1]}/driver")
+    # The kernel's driver does not take it meanwhile, not even when it is told to look.
+    probe = f"echo {SECOND} >/sys/bus/pci/drivers_probe 2>/dev/null; "
+    agent.run(f"{probe} test ! -e /sys/bus/pci/devices/{SECOND}/driver")
     agent.guest.tell("kill TERM")
     agent.event("left")
     agent.ended("0")
     agent.run(f"test -e /sys/bus/cxl/devices/{port[1]}/driver")
+    agent.run(f"{probe} test -e /sys/bus/pci/devices/{SECOND}/driver")
+    refused(agent, [SECOND, "cxl_pci", "unbind"], "--device", SECOND)
 
 
 def others(agent):
