@@ -240,7 +240,7 @@ static size_t filter_keys(void *opaque, uint8_t *bytes, size_t len)
 	return n;
 }
 
-static const PumpInOps console_ops = { .filter = filter_keys };
+static const PumpInOps console_ops = { .filter = filter_keys, .drops = true };
 static const PumpInOps plain_ops = { 0 };
 
 /* ---- beginning and end ---- */

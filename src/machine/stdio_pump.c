@@ -133,7 +133,9 @@ static void *in_thread(void *opaque)
 
 		if (pump->ops.filter)
 			left = pump->ops.filter(pump->opaque, bytes, left);
-		if (!serial_send(pump->serial, bytes, left))
+		if (pump->ops.drops)
+			serial_try_send(pump->serial, bytes, left);
+		else if (!serial_send(pump->serial, bytes, left))
 			return NULL;
 		sum += left;
 	}

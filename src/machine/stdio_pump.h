@@ -33,6 +33,9 @@ typedef struct PumpInOps {
 	size_t (*filter)(void *opaque, uint8_t *bytes, size_t len);
 	/* FD has ended after LEN bytes, all of which have been sent. May be NULL. */
 	void (*ended)(void *opaque, uint64_t len);
+	/* What the guest has no room for is lost, and FD read on: keys that it does not take must
+	 * not hide those that are not for it. */
+	bool drops;
 } PumpInOps;
 
 /* Sends SERIAL what comes from FD, which stays the caller's and in its mode. */

@@ -279,6 +279,7 @@ static void test_terminal(void)
 	g_autoptr(GByteArray) script = g_byte_array_new();
 	struct termios before, meanwhile, after;
 	MachineConfig config = { .n_cpus = 1 };
+	g_autofree char *keys = g_strnfill(1000, 'y');
 	int master, slave, result[2], status;
 	g_autoptr(GBytes) kernel = NULL;
 	Result ret;
@@ -302,6 +303,9 @@ static void test_terminal(void)
 	while (byte != 'z');
 	g_assert_cmpint(tcgetattr(slave, &meanwhile), ==, 0);
 	g_assert_cmphex(meanwhile.c_lflag & (ICANON | ECHO | ISIG), ==, 0);
+	/* More than a guest that does not read has room for. */
+	for (unsigned i = 0; i < 20; i++)
+		g_assert_cmpint(write(master, keys, 1000), ==, 1000);
 	/* Ctrl-C and an escaped Ctrl-A are keys like others. */
 	g_assert_cmpint(write(master, "\003\001\001x\001x", 6), ==, 6);
 	g_assert_cmpint(read(result[0], &ret, sizeof(ret)), ==, sizeof(ret));
