@@ -21,7 +21,7 @@ HOST = "outer"  # the kernel of the emulated host, as tests/guest/rig names it
 MACHINE = Machine(bridges=(), windows=(), cpus=1, memory="3G", cpu="max",
                   kernel_options="quiet mitigations=off")
 
-TOOLS = ("daxctl", "jq", "lspci", "memtester", "mkfs.ext4", "ndctl", "numactl")  # for guests
+TOOLS = ("cxl", "daxctl", "jq", "lspci", "memtester", "mkfs.ext4", "ndctl", "numactl")  # for guests
 TRIES = 2
 
 
