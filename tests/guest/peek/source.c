@@ -138,8 +138,9 @@ Source source_map(const char *text)
 	} else if (!strcmp(copy, "file")) {
 		source.memory = map_named(where, source.len, text);
 	} else if (!strcmp(copy, "dax")) {
-		source.memory = map_named(where, source.len, text);
-		source.page_len = HUGE_PAGE; /* device_dax: never less than its alignment */
+		/* device_dax: never less than its alignment. */
+		source.memory = map_named(where, (source.len + HUGE_PAGE - 1) & -HUGE_PAGE, text);
+		source.page_len = HUGE_PAGE;
 	} else if (!strcmp(copy, "node")) {
 		source.memory = map_anonymous(source.len, (int)part(where, text), HUGE_PAGE);
 		source.page_len = anonymous_page_len(source.memory, source.len);
