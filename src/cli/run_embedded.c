@@ -34,6 +34,7 @@ struct RunPool {
 };
 
 #define READY_TIMEOUT_MS 30000
+#define END_TIMEOUT_MS   30000
 #define DEFAULT_DC_LEN   (UINT64_C(4) << 30)
 #define BLOCK_LEN        (UINT64_C(2) << 20)
 #define LSA_LEN          (UINT64_C(128) << 10)
@@ -152,22 +153,29 @@ static bool is_ready_message(int fd)
 	return strstr(text, "READY=1") != NULL;
 }
 
+/* -1 if it has ended, and been waited for. */
+static int open_pidfd(GSubprocess *daemon)
+{
+	const char *pid = g_subprocess_get_identifier(daemon);
+
+	return pid ? (int)syscall(SYS_pidfd_open, (pid_t)g_ascii_strtoll(pid, NULL, 10), 0) : -1;
+}
+
 /* False: it has ended instead, having said why on stderr. */
 static bool wait_ready(GSubprocess *daemon, int ready_fd, GError **error)
 {
-	pid_t pid = (pid_t)g_ascii_strtoll(g_subprocess_get_identifier(daemon), NULL, 10);
-	AUTOFD int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	AUTOFD int pidfd = open_pidfd(daemon);
 	struct pollfd fds[2] = { { .fd = ready_fd, .events = POLLIN },
 				 { .fd = pidfd, .events = POLLIN } };
 
 	for (;;) {
-		int n = poll(fds, 2, READY_TIMEOUT_MS);
+		int n = pidfd >= 0 ? poll(fds, 2, READY_TIMEOUT_MS) : 1;
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n > 0 && fds[0].revents && is_ready_message(ready_fd))
 			return true;
-		if (n <= 0 || fds[1].revents) {
+		if (n <= 0 || pidfd < 0 || fds[1].revents) {
 			g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "%s",
 				    n > 0 ? "its pool has ended" : "its pool does not start");
 			return false;
@@ -284,13 +292,24 @@ static void remove_directory(const char *path)
 	g_rmdir(path);
 }
 
+/* It wipes first; should it hang, nothing of it is of use to anybody. */
+static void end_daemon(GSubprocess *daemon)
+{
+	AUTOFD int pidfd = open_pidfd(daemon);
+	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
+
+	g_subprocess_send_signal(daemon, SIGTERM);
+	if (pidfd < 0 || poll(&ended, 1, END_TIMEOUT_MS) <= 0)
+		g_subprocess_force_exit(daemon);
+	g_subprocess_wait(daemon, NULL, NULL);
+}
+
 void run_end_pool(RunPool *pool)
 {
 	if (!pool)
 		return;
 	if (pool->daemon) {
-		g_subprocess_send_signal(pool->daemon, SIGTERM);
-		g_subprocess_wait(pool->daemon, NULL, NULL);
+		end_daemon(pool->daemon);
 		g_object_unref(pool->daemon);
 		remove_directory(pool->runtime_dir);
 	}
