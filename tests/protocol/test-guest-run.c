@@ -121,13 +121,19 @@ static void assert_heard(const Run *run, unsigned port, const char *want, gsize 
 	g_assert_cmpmem(run->heard[port]->data, run->heard[port]->len, want, len);
 }
 
-static void clear(Run *run)
+static void hang_up(Run *run)
 {
 	for (unsigned i = 0; i < N_PORTS; i++) {
 		close(run->ports[i]);
 		close(run->slaves[i]);
-		g_byte_array_unref(run->heard[i]);
 	}
+}
+
+static void clear(Run *run)
+{
+	hang_up(run);
+	for (unsigned i = 0; i < N_PORTS; i++)
+		g_byte_array_unref(run->heard[i]);
 	g_object_unref(run->process);
 }
 
@@ -239,6 +245,27 @@ static void test_leftover_child(void)
 	clear(&run);
 }
 
+/* When nobody is there to hear of its end, it ends, and so does the command. */
+static void test_hang_up(void)
+{
+	Run run;
+	pid_t command;
+
+	start(&run, NULL, WORDS("sh", "-c", "echo $$; exec cat"));
+	hear(&run, PORT_CONTROL, "ready\n", NULL, 0);
+	hear(&run, PORT_DATA, "\n", NULL, 0);
+	g_byte_array_append(run.heard[PORT_DATA], (const guint8 *)"", 1);
+	command = (pid_t)atoi((const char *)run.heard[PORT_DATA]->data);
+	hang_up(&run);
+	g_subprocess_wait(run.process, NULL, NULL);
+	g_assert_cmpint(g_subprocess_get_exit_status(run.process), ==, 126);
+	while (kill(command, 0) == 0)
+		g_usleep(1000);
+	for (unsigned i = 0; i < N_PORTS; i++)
+		g_byte_array_unref(run.heard[i]);
+	g_object_unref(run.process);
+}
+
 static void test_terminal(void)
 {
 	Run run;
@@ -298,6 +325,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/guest-run/long-line", test_long_line);
 	g_test_add_func("/protocol/guest-run/exit-codes", test_exit_codes);
 	g_test_add_func("/protocol/guest-run/leftover-child", test_leftover_child);
+	g_test_add_func("/protocol/guest-run/hang-up", test_hang_up);
 	g_test_add_func("/protocol/guest-run/terminal", test_terminal);
 	g_test_add_func("/protocol/guest-run/directory", test_directory);
 	g_test_add_func("/protocol/guest-run/usage", test_usage);

@@ -275,6 +275,11 @@ static void hear(Runner *runner)
 	char bytes[64];
 	ssize_t n = read(runner->control, bytes, sizeof(bytes));
 
+	/* Whoever sat outside is gone: nobody would hear of an end either. */
+	if (n == 0 || (n < 0 && !is_for_later(n))) {
+		kill(-runner->pid, SIGHUP);
+		fail("control port");
+	}
 	for (ssize_t i = 0; i < n; i++) {
 		if (bytes[i] != '\n') {
 			if (runner->line_len < sizeof(runner->line))
