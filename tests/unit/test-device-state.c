@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Saved register state: all of it comes back, none of it is trusted, every change is announced. */
+#include "device/hdm.h"
 #include "endpoint-fixture.h"
 
 #define RAM_LEN   (512 * MIB)
@@ -415,7 +416,7 @@ static void test_changes_are_told(void)
 	g_assert_cmpuint(ep->n_state_changes, ==, 1);
 	commit(ep, 0, HPA, RAM_LEN, 0);
 	ep->n_state_changes = 0;
-	ep->f.now_us += 20000;
+	ep->f.now_us += HDM_ANSWER_US + 1;
 	device_tick(ep->dev);
 	g_assert_cmpuint(ep->n_state_changes, ==, 1);
 	g_assert_cmphex(decoder_ctrl(ep, 0) & CXL_HDM_DEC_ERROR, !=, 0);
