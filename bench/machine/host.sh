@@ -60,10 +60,11 @@ until_init()
 	done
 }
 
-# resident PID: KiB of a process, without what it shares, that is its guest's memory
+# resident PID: KiB of a process, without its guest's memory, which is files in memory
 resident()
 {
-	awk '/^Rss(Anon|File):/ { sum += $2 } END { print sum }' "/proc/$1/status"
+	awk '/^[0-9a-f]+-/ { counts = !/memfd:/ } /^Rss:/ && counts { sum += $2 } END { print sum }' \
+		"/proc/$1/smaps"
 }
 
 start_pool
