@@ -133,7 +133,7 @@ static void on_log(void *opaque, const char *line)
 static bool is_served(const char *dir)
 {
 	g_autofree char *path = g_build_filename(dir, "qmp.sock", NULL);
-	int fd = unix_connect(path, SOCK_STREAM, CONNECT_MS);
+	int fd = unix_connect(path, SOCK_STREAM, CONNECT_MS, NULL);
 
 	if (fd >= 0)
 		close(fd);

@@ -100,23 +100,13 @@ static void lose(HostPort *port, const char *why)
 
 /* ---- coming back ---- */
 
-static int connect_to(const char *path, int type, GError **error)
-{
-	int fd = unix_connect(path, type, REQUEST_MS);
-
-	if (fd < 0)
-		g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-fd),
-			    "cannot connect to %s: %s", path, g_strerror(-fd));
-	return fd;
-}
-
 static bool reconnect(HostPort *port, GError **error)
 {
-	int fd = connect_to(port->vfio_path, SOCK_STREAM, error);
+	int fd = unix_connect(port->vfio_path, SOCK_STREAM, REQUEST_MS, error);
 
 	if (fd < 0 || !vfu_client_reconnect(port->vfu, fd, error))
 		return false;
-	fd = connect_to(port->mem_path, SOCK_SEQPACKET, error);
+	fd = unix_connect(port->mem_path, SOCK_SEQPACKET, REQUEST_MS, error);
 	if (fd < 0 || !host_port_open_link(port, fd, error))
 		return false;
 	if (!vfu_client_replay(port->vfu))
@@ -335,13 +325,13 @@ int process_host_poll(ProcessHost *host, unsigned timeout_ms, GError **error)
 int process_host_connect(ProcessHost *host, const char *vfio_path, const char *mem_path,
 			 GError **error)
 {
-	int fd = connect_to(vfio_path, SOCK_STREAM, error);
+	int fd = unix_connect(vfio_path, SOCK_STREAM, REQUEST_MS, error);
 	HostPort *port = fd < 0 ? NULL : host_port_new(host, fd, error);
 
 	if (!port)
 		return -1;
 	/* Only now: a link that is silent for a second is closed. */
-	fd = connect_to(mem_path, SOCK_SEQPACKET, error);
+	fd = unix_connect(mem_path, SOCK_SEQPACKET, REQUEST_MS, error);
 	if (fd < 0 || !host_port_open_link(port, fd, error)) {
 		host_port_clear(port);
 		return -1;

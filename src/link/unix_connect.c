@@ -4,12 +4,13 @@
 
 #include "util/autofd.h"
 
+#include <gio/gio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
-int unix_connect(const char *path, int type, unsigned timeout_ms)
+static int connect_socket(const char *path, int type, unsigned timeout_ms)
 {
 	/* Also bounds connect(), which waits while the server's backlog is full. */
 	struct timeval timeout = {
@@ -33,4 +34,14 @@ int unix_connect(const char *path, int type, unsigned timeout_ms)
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof(forever)) < 0)
 		return -errno;
 	return fd_steal(&fd);
+}
+
+int unix_connect(const char *path, int type, unsigned timeout_ms, GError **error)
+{
+	int fd = connect_socket(path, type, timeout_ms);
+
+	if (fd < 0)
+		g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-fd),
+			    "cannot connect to %s: %s", path, g_strerror(-fd));
+	return fd;
 }

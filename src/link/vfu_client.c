@@ -23,14 +23,9 @@ VfuClient *vfu_client_new(int fd, unsigned timeout_ms, GError **error)
 
 VfuClient *vfu_client_connect(const char *path, unsigned timeout_ms, GError **error)
 {
-	int fd = unix_connect(path, SOCK_STREAM, timeout_ms);
+	int fd = unix_connect(path, SOCK_STREAM, timeout_ms, error);
 
-	if (fd < 0) {
-		g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-fd),
-			    "cannot connect to %s: %s", path, g_strerror(-fd));
-		return NULL;
-	}
-	return vfu_client_new(fd, timeout_ms, error);
+	return fd < 0 ? NULL : vfu_client_new(fd, timeout_ms, error);
 }
 
 void vfu_client_free(VfuClient *client)

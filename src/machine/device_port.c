@@ -49,16 +49,6 @@ static void log_format(DevicePort *port, const char *format, ...)
 
 /* ---- connecting ---- */
 
-static int connect_to(const char *path, int type, GError **error)
-{
-	int fd = unix_connect(path, type, REQUEST_MS);
-
-	if (fd < 0)
-		g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-fd),
-			    "cannot connect to %s: %s", path, g_strerror(-fd));
-	return fd;
-}
-
 static void link_closed(void *opaque)
 {
 	DevicePort *port = opaque;
@@ -74,7 +64,7 @@ static const FabricLinkOps link_ops = { .closed = link_closed };
 static bool open_link(void *opaque, GError **error)
 {
 	DevicePort *port = opaque;
-	int fd = connect_to(port->mem_path, SOCK_SEQPACKET, error);
+	int fd = unix_connect(port->mem_path, SOCK_SEQPACKET, REQUEST_MS, error);
 
 	if (fd < 0)
 		return false;
@@ -144,7 +134,7 @@ static void log_failed_try(DevicePort *port, const GError *error)
 static bool try_return(DevicePort *port)
 {
 	g_autoptr(GError) error = NULL;
-	int fd = connect_to(port->vfio_path, SOCK_STREAM, &error);
+	int fd = unix_connect(port->vfio_path, SOCK_STREAM, REQUEST_MS, &error);
 
 	if (fd >= 0 && vfio_endpoint_return(port->function, fd, open_link, port, &error))
 		return true;
@@ -202,7 +192,7 @@ static void *run(void *data)
 static bool connect_both(DevicePort *port, GError **error)
 {
 	const DevicePortConfig *config = &port->config;
-	int fd = connect_to(port->vfio_path, SOCK_STREAM, error);
+	int fd = unix_connect(port->vfio_path, SOCK_STREAM, REQUEST_MS, error);
 
 	if (fd < 0)
 		return false;
