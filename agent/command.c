@@ -130,6 +130,7 @@ static bool run_list(Agent *agent, char **words, unsigned n, AgentError *error)
 /* ---- memory ---- */
 
 typedef struct Span {
+	bool is_write;
 	uint64_t offset, len;
 	uint8_t data[MAX_DATA];
 } Span;
@@ -143,7 +144,7 @@ static bool check_span(const CxlDcGroup *group, const Span *span, AgentError *er
 			  span->len, span->offset, MAX_DATA, group->len);
 }
 
-static bool read_span(AgentDevice *device, const CxlDcGroup *group, void *opaque, AgentError *error)
+static bool copy_span(AgentDevice *device, const CxlDcGroup *group, void *opaque, AgentError *error)
 {
 	Span *span = opaque;
 	uint8_t *base;
@@ -153,23 +154,10 @@ static bool read_span(AgentDevice *device, const CxlDcGroup *group, void *opaque
 	base = group_map(device->agent, group, error);
 	if (!base)
 		return false;
-	memcpy(span->data, base + span->offset, span->len);
-	munmap(base, group->len);
-	return true;
-}
-
-static bool write_span(AgentDevice *device, const CxlDcGroup *group, void *opaque,
-		       AgentError *error)
-{
-	const Span *span = opaque;
-	uint8_t *base;
-
-	if (!check_span(group, span, error))
-		return false;
-	base = group_map(device->agent, group, error);
-	if (!base)
-		return false;
-	memcpy(base + span->offset, span->data, span->len);
+	if (span->is_write)
+		memcpy(base + span->offset, span->data, span->len);
+	else
+		memcpy(span->data, base + span->offset, span->len);
 	munmap(base, group->len);
 	return true;
 }
@@ -177,12 +165,12 @@ static bool write_span(AgentDevice *device, const CxlDcGroup *group, void *opaqu
 static bool run_read(Agent *agent, char **words, unsigned n, AgentError *error)
 {
 	char hex[2 * MAX_DATA + 1];
-	Span span;
+	Span span = { .is_write = false };
 	Json json;
 
 	if (!parse_number(words[1], &span.offset) || !parse_number(words[2], &span.len))
 		return agent_fail(error, "OFFSET and LENGTH are numbers of bytes");
-	if (!group_with(agent, words[0], read_span, &span, error))
+	if (!group_with(agent, words[0], copy_span, &span, error))
 		return false;
 	for (uint64_t i = 0; i < span.len; i++)
 		snprintf(hex + 2 * i, 3, "%02x", span.data[i]);
@@ -214,13 +202,13 @@ static bool parse_bytes(const char *text, Span *span)
 
 static bool run_write(Agent *agent, char **words, unsigned n, AgentError *error)
 {
-	Span span;
+	Span span = { .is_write = true };
 
 	if (!parse_number(words[1], &span.offset) || !parse_bytes(words[2], &span))
 		return agent_fail(error,
 				  "OFFSET is a number, BYTES are up to %u in hexadecimal digits",
 				  MAX_DATA);
-	return group_with(agent, words[0], write_span, &span, error);
+	return group_with(agent, words[0], copy_span, &span, error);
 }
 
 static uint64_t next_random(uint64_t *state)
