@@ -423,6 +423,31 @@ void serve_wait_backend(Serve *serve, const char *name, const char *state)
 	}
 }
 
+/* ---- a tagged allocation ---- */
+
+void serve_add_backend(Serve *serve, const char *name, const char *tag, uint64_t len)
+{
+	serve_do(serve, "object-add",
+		 "'qom-type': 'memory-backend-ram', 'id': '%s', 'size': %d, 'tag': '%s'", name,
+		 (int)len, tag);
+}
+
+void serve_offer(Serve *serve, const char *tag)
+{
+	json_node_unref(serve_call(serve, "cxl-add-dynamic-capacity",
+				   "'path': 'dev0', 'host-id': 0, 'region': 0, "
+				   "'selection-policy': 'contiguous', 'tag': '%s'",
+				   tag));
+}
+
+void serve_ask_back(Serve *serve, const char *tag)
+{
+	json_node_unref(serve_call(serve, "cxl-release-dynamic-capacity",
+				   "'path': 'dev0', 'host-id': 0, 'region': 0, "
+				   "'removal-policy': 'tag-based', 'tag': '%s'",
+				   tag));
+}
+
 /* ---- hosts ---- */
 
 ServeHost *serve_host(Serve *serve, const char *device, ...)

@@ -71,6 +71,13 @@ void serve_pass_event(Serve *serve, const char *name);
 /* Until STATE is the one of query-backends. */
 void serve_wait_backend(Serve *serve, const char *name, const char *state);
 
+/* ---- a tagged allocation of device dev0, region 0 ---- */
+
+void serve_add_backend(Serve *serve, const char *name, const char *tag, uint64_t len);
+/* Contiguous, all of the backend with this tag. */
+void serve_offer(Serve *serve, const char *tag);
+void serve_ask_back(Serve *serve, const char *tag);
+
 /* ---- hosts ---- */
 
 typedef struct ServeHost {

@@ -138,29 +138,6 @@ static void make_device(Serve *serve)
 		 256 << 20);
 }
 
-static void make_backend(Serve *serve, const char *name, const char *tag, uint64_t len)
-{
-	serve_do(serve, "object-add",
-		 "'qom-type': 'memory-backend-ram', 'id': '%s', 'size': %d, 'tag': '%s'", name,
-		 (int)len, tag);
-}
-
-static void offer(Serve *serve, const char *tag)
-{
-	json_node_unref(serve_call(serve, "cxl-add-dynamic-capacity",
-				   "'path': 'dev0', 'host-id': 0, 'region': 0, "
-				   "'selection-policy': 'contiguous', 'tag': '%s'",
-				   tag));
-}
-
-static void ask_back(Serve *serve, const char *tag)
-{
-	json_node_unref(serve_call(serve, "cxl-release-dynamic-capacity",
-				   "'path': 'dev0', 'host-id': 0, 'region': 0, "
-				   "'removal-policy': 'tag-based', 'tag': '%s'",
-				   tag));
-}
-
 /* Not one load meets anything but what was stored, through any number of restarts. */
 static void test_window(void)
 {
@@ -169,10 +146,10 @@ static void test_window(void)
 
 	serve_start(serve, NULL);
 	make_device(serve);
-	make_backend(serve, "kv", TAG_A, 16 * MIB);
-	make_backend(serve, "more", TAG_B, 2 * MIB);
+	serve_add_backend(serve, "kv", TAG_A, 16 * MIB);
+	serve_add_backend(serve, "more", TAG_B, 2 * MIB);
 	own_init(&own, serve);
-	offer(serve, TAG_A);
+	serve_offer(serve, TAG_A);
 	own_poll(&own, &own.n_mapped, 1);
 	for (unsigned i = 0; i < N_WORDS; i++)
 		*(volatile uint64_t *)(own.hva + i * 4096) = word_of(i);
@@ -185,9 +162,9 @@ static void test_window(void)
 		/* What was free may not have been recorded yet; then it is wiped once more. */
 		serve_wait_backend(serve, "more", "free");
 		/* Interrupts, mailbox and link work as before. */
-		offer(serve, TAG_B);
+		serve_offer(serve, TAG_B);
 		own_poll(&own, &own.n_mapped_b, i + 1);
-		ask_back(serve, TAG_B);
+		serve_ask_back(serve, TAG_B);
 		own_poll(&own, &own.n_released_b, i + 1);
 		serve_wait_backend(serve, "more", "free");
 	}
@@ -198,7 +175,7 @@ static void test_window(void)
 	g_assert_cmpuint(own.n_new, ==, 0);
 	g_assert_cmpuint(own.n_mapped, ==, 1);
 	g_assert_cmpuint(own.n_revoked, ==, 0);
-	ask_back(serve, TAG_A);
+	serve_ask_back(serve, TAG_A);
 	own_poll(&own, &own.n_released, 1);
 	serve_wait_backend(serve, "kv", "free");
 	process_host_free(own.host);
@@ -216,9 +193,9 @@ static void test_contents_lost(void)
 
 	serve_start(serve, NULL);
 	make_device(serve);
-	make_backend(serve, "kv", TAG_A, 4 * MIB);
+	serve_add_backend(serve, "kv", TAG_A, 4 * MIB);
 	host = serve_host(serve, "dev0", "--check=1", NULL);
-	offer(serve, TAG_A);
+	serve_offer(serve, TAG_A);
 	serve_host_pass(host, "accepted");
 	serve_kill(serve);
 	serve_end_keeper(serve);
@@ -238,15 +215,15 @@ static void test_stands_still(void)
 
 	serve_start(serve, NULL);
 	make_device(serve);
-	make_backend(serve, "kv", TAG_A, 4 * MIB);
+	serve_add_backend(serve, "kv", TAG_A, 4 * MIB);
 	host = serve_host(serve, "dev0", "--check=1", NULL);
-	offer(serve, TAG_A);
+	serve_offer(serve, TAG_A);
 	serve_host_pass(host, "accepted");
 	kill(serve->pid, SIGSTOP);
 	serve_host_pass(host, "reconnecting");
 	kill(serve->pid, SIGCONT);
 	serve_host_pass(host, "resumed");
-	ask_back(serve, TAG_A);
+	serve_ask_back(serve, TAG_A);
 	serve_host_pass(host, "released");
 	serve_wait_backend(serve, "kv", "free");
 	g_assert_cmpint(serve_host_end(host, SIGTERM), ==, 0);
@@ -357,7 +334,7 @@ static void test_in_flight(void)
 		g_autofree char *name = g_strdup_printf("mem%u", i);
 		g_autofree char *tag = tag_text(i);
 
-		make_backend(serve, name, tag, 2 * MIB);
+		serve_add_backend(serve, name, tag, 2 * MIB);
 	}
 	host = serve_host(serve, "dev0", "--check=1", NULL);
 	for (unsigned i = 0; i < N_KILLS; i++) {

@@ -16,29 +16,6 @@ static void add_device(Serve *serve, unsigned i, const char *more)
 	serve_do(serve, "device-add", "'id': 'dev%u', 'hold': 'off', %s", i, more);
 }
 
-static void add_backend(Serve *serve, const char *name, const char *tag, uint64_t len)
-{
-	serve_do(serve, "object-add",
-		 "'qom-type': 'memory-backend-ram', 'id': '%s', 'size': %d, 'tag': '%s'", name,
-		 (int)len, tag);
-}
-
-static void offer(Serve *serve, const char *tag)
-{
-	json_node_unref(serve_call(serve, "cxl-add-dynamic-capacity",
-				   "'path': 'dev0', 'host-id': 0, 'region': 0, "
-				   "'selection-policy': 'contiguous', 'tag': '%s'",
-				   tag));
-}
-
-static void ask_back(Serve *serve, const char *tag)
-{
-	json_node_unref(serve_call(serve, "cxl-release-dynamic-capacity",
-				   "'path': 'dev0', 'host-id': 0, 'region': 0, "
-				   "'removal-policy': 'tag-based', 'tag': '%s'",
-				   tag));
-}
-
 static uint64_t region_dpa(FakeDevice *device)
 {
 	return cxl_memdev_dc_region(device->memdev, 0)->dpa;
@@ -154,9 +131,9 @@ static void test_extents(void)
 	g_assert_cmpuint(n_unmapped(machine, true), ==, writes + 1);
 	wait_misses(serve, reads + 3, writes + 1);
 
-	add_backend(serve, "kv", TAG_A, 8 * MIB);
+	serve_add_backend(serve, "kv", TAG_A, 8 * MIB);
 	for (unsigned i = 0; i < 5; i++) {
-		offer(serve, TAG_A);
+		serve_offer(serve, TAG_A);
 		fake_device_poll(device, &device->n_mapped, i + 1);
 		g_assert_cmphex(device->hpa, ==, dc);
 		g_assert_true(vm_fake_find(machine->vm, dc, &slot));
@@ -166,7 +143,7 @@ static void test_extents(void)
 		g_assert_cmphex(fake_machine_word(machine, dc), ==, 0); /* of nobody before */
 		fake_machine_set_word(machine, dc, WORD_B);
 		g_assert_cmphex(fake_machine_word(machine, dc), ==, WORD_B);
-		ask_back(serve, TAG_A);
+		serve_ask_back(serve, TAG_A);
 		fake_device_poll(device, &device->n_released, i + 1);
 		g_assert_false(fake_machine_is_memory(machine, dc));
 		g_assert_cmphex(fake_machine_word(machine, dc), ==, UINT64_MAX);
@@ -183,8 +160,8 @@ static void test_partial_release(void)
 	FakeDevice *device = &machine->devices[0];
 	uint64_t dc = machine->layout.windows[0].hpa + REGION, dpa = region_dpa(device);
 
-	add_backend(serve, "kv", TAG_A, 8 * MIB);
-	offer(serve, TAG_A);
+	serve_add_backend(serve, "kv", TAG_A, 8 * MIB);
+	serve_offer(serve, TAG_A);
 	fake_device_poll(device, &device->n_mapped, 1);
 	for (unsigned i = 0; i < 4; i++)
 		fake_machine_set_word(machine, dc + i * BLOCK, WORD_A + i);
@@ -210,7 +187,7 @@ static void test_limits(void)
 
 	serve_start(serve, NULL);
 	add_device(serve, 0, "'dc-regions': [{'size': 268435456}]");
-	add_backend(serve, "kv", TAG_A, 8 * MIB);
+	serve_add_backend(serve, "kv", TAG_A, 8 * MIB);
 	/* Of 10 slots half are for other things. */
 	machine = fake_machine_new_with(serve, 1, NULL, 0, 10);
 	device = &machine->devices[0];
@@ -224,7 +201,7 @@ static void test_limits(void)
 		"{'offset': 8388608, 'len': 2097152}, {'offset': 12582912, 'len': 2097152}, "
 		"{'offset': 16777216, 'len': 2097152}, {'offset': 20971520, 'len': 2097152}]");
 	g_test_message("%s", error);
-	offer(serve, TAG_A);
+	serve_offer(serve, TAG_A);
 	fake_device_poll(device, &device->n_mapped, 1);
 }
 
@@ -241,9 +218,9 @@ static void test_restart(void)
 	uint64_t regs = fake_machine_config(machine, device->bdf, PCI_CFG_BAR(0), 4) &
 			~PCI_BAR_FLAGS;
 
-	add_backend(serve, "kv", TAG_A, 4 * MIB);
-	add_backend(serve, "more", TAG_B, 2 * MIB);
-	offer(serve, TAG_A);
+	serve_add_backend(serve, "kv", TAG_A, 4 * MIB);
+	serve_add_backend(serve, "more", TAG_B, 2 * MIB);
+	serve_offer(serve, TAG_A);
 	fake_device_poll(device, &device->n_mapped, 1);
 	fake_machine_set_word(machine, ram, WORD_A);
 	fake_machine_set_word(machine, dc, WORD_B);
@@ -262,13 +239,13 @@ static void test_restart(void)
 		g_assert_cmphex(fake_machine_word(machine, ram), ==, WORD_A);
 		serve_wait_backend(serve, "more", "free");
 		/* Nothing of the driver's was touched: interrupts and mailbox work as before. */
-		offer(serve, TAG_B);
+		serve_offer(serve, TAG_B);
 		fake_device_poll(device, &device->n_mapped, i + 2);
-		ask_back(serve, TAG_B);
+		serve_ask_back(serve, TAG_B);
 		fake_device_poll(device, &device->n_released, i + 1);
 		serve_wait_backend(serve, "more", "free");
 	}
-	ask_back(serve, TAG_A);
+	serve_ask_back(serve, TAG_A);
 	fake_device_poll(device, &device->n_released, N_RESTARTS + 1);
 	g_assert_false(fake_machine_is_memory(machine, dc));
 	serve_wait_backend(serve, "kv", "free");
@@ -297,7 +274,7 @@ static void test_stands_still(void)
 	Reader reader = { .machine = machine };
 	GThread *thread;
 
-	add_backend(serve, "kv", TAG_A, 4 * MIB);
+	serve_add_backend(serve, "kv", TAG_A, 4 * MIB);
 	fake_machine_set_word(machine, ram, WORD_A);
 	kill(serve->pid, SIGSTOP);
 	thread = g_thread_new("reader", read_vendor, &reader);
@@ -307,9 +284,9 @@ static void test_stands_still(void)
 	g_thread_join(thread);
 	g_assert_cmphex(reader.value, ==, PCI_VENDOR_CXL);
 	g_assert_cmphex(fake_machine_word(machine, ram), ==, WORD_A);
-	offer(serve, TAG_A);
+	serve_offer(serve, TAG_A);
 	fake_device_poll(device, &device->n_mapped, 1);
-	ask_back(serve, TAG_A);
+	serve_ask_back(serve, TAG_A);
 	fake_device_poll(device, &device->n_released, 1);
 	serve_wait_backend(serve, "kv", "free");
 }
@@ -341,8 +318,8 @@ static void test_boot_again(void)
 	FakeDevice *device = &machine->devices[0];
 	uint64_t ram = machine->layout.windows[0].hpa, dc = ram + REGION;
 
-	add_backend(serve, "kv", TAG_A, 4 * MIB);
-	offer(serve, TAG_A);
+	serve_add_backend(serve, "kv", TAG_A, 4 * MIB);
+	serve_offer(serve, TAG_A);
 	fake_device_poll(device, &device->n_mapped, 1);
 	fake_machine_set_word(machine, ram + 64, WORD_A);
 	fake_machine_set_word(machine, dc, WORD_B);
@@ -358,7 +335,7 @@ static void test_boot_again(void)
 	g_assert_cmphex(fake_machine_word(machine, dc), ==, WORD_B);
 	fake_device_serve(device);
 	g_assert_cmpuint(device->n_mapped, ==, 1); /* recovered */
-	ask_back(serve, TAG_A);
+	serve_ask_back(serve, TAG_A);
 	fake_device_poll(device, &device->n_released, 1);
 	serve_wait_backend(serve, "kv", "free");
 }

@@ -194,15 +194,11 @@ static unsigned count_mappings(void)
 
 static void cycle(Serve *serve, FakeDevice *device, unsigned i)
 {
-	json_node_unref(serve_call(serve, "cxl-add-dynamic-capacity",
-				   "'path': 'dev0', 'host-id': 0, 'region': 0, "
-				   "'selection-policy': 'contiguous', 'tag': '" TAG_A "'"));
+	serve_offer(serve, TAG_A);
 	fake_device_poll(device, &device->n_mapped, i + 1);
 	g_assert_cmphex(fake_machine_word(device->machine, device->hpa), ==, 0);
 	fake_machine_set_word(device->machine, device->hpa, i + 1);
-	json_node_unref(serve_call(serve, "cxl-release-dynamic-capacity",
-				   "'path': 'dev0', 'host-id': 0, 'region': 0, "
-				   "'removal-policy': 'tag-based', 'tag': '" TAG_A "'"));
+	serve_ask_back(serve, TAG_A);
 	fake_device_poll(device, &device->n_released, i + 1);
 	serve_wait_backend(serve, "kv", "free");
 }
@@ -216,9 +212,7 @@ static void test_cycles(void)
 	FakeDevice *device;
 
 	start(serve);
-	serve_do(serve, "object-add",
-		 "'qom-type': 'memory-backend-ram', 'id': 'kv', 'size': 4194304, 'tag': '" TAG_A
-		 "'");
+	serve_add_backend(serve, "kv", TAG_A, 4 * MIB);
 	machine = fake_machine_new(serve, 2, NULL, 0);
 	device = &machine->devices[0];
 	fake_machine_boot(machine);
