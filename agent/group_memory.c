@@ -104,6 +104,14 @@ static void tell_speed(Json *json, const char *name, const MemSpeed *speed)
 	json_end_object(json);
 }
 
+static void tell_spread(Json *json, const char *name, const MemSpeedSpread *spread)
+{
+	json_begin_object(json, name);
+	json_decimal(json, "low", spread->low);
+	json_decimal(json, "high", spread->high);
+	json_end_object(json);
+}
+
 static void tell_result(AgentDevice *device, const CxlDcGroup *group, uint64_t len,
 			const MemSpeedResult *result)
 {
@@ -123,6 +131,11 @@ static void tell_result(AgentDevice *device, const CxlDcGroup *group, uint64_t l
 	json_decimal(&json, "read", result->read_ratio);
 	json_decimal(&json, "write", result->write_ratio);
 	json_decimal(&json, "latency", result->latency_ratio);
+	json_end_object(&json);
+	json_begin_object(&json, "spread");
+	tell_spread(&json, "read", &result->read_spread);
+	tell_spread(&json, "write", &result->write_spread);
+	tell_spread(&json, "latency", &result->latency_spread);
 	json_end_object(&json);
 	tell_end(device->agent, &json);
 }
