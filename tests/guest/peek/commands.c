@@ -162,27 +162,47 @@ static void print_speed(const char *name, const MemSpeed *speed, uint64_t page_l
 	       name, speed->write_gbps, speed->read_gbps, speed->latency_ns, page_len);
 }
 
+static void print_ratios(const MemSpeedResult *result)
+{
+	const MemSpeedSpread *read = &result->read_spread, *write = &result->write_spread,
+			     *latency = &result->latency_spread;
+
+	printf("\"ratio\": {\"read\": %.4f, \"write\": %.4f, \"latency\": %.4f}, ",
+	       result->read_ratio, result->write_ratio, result->latency_ratio);
+	printf("\"spread\": {\"read\": [%.4f, %.4f], \"write\": [%.4f, %.4f], "
+	       "\"latency\": [%.4f, %.4f]}",
+	       read->low, read->high, write->low, write->high, latency->low, latency->high);
+}
+
+static void touch(const Source *source)
+{
+	for (uint64_t at = 0; at < source->len; at += SMALL_PAGE)
+		words(source)[at / 8] = 1;
+}
+
 static int speed(const Source *source, const uint64_t *args)
 {
+	uint64_t page_len, ordinary_page_len;
 	Source ordinary;
 	MemSpeedResult result;
 
 	if (source->len < MEM_SPEED_MIN_LEN || source->len > MAX_LEN)
 		die("speed needs at least %" PRIu64 " bytes", MEM_SPEED_MIN_LEN);
-	if (args[0] < 3 || args[0] > 101 || args[0] % 2 == 0)
-		die("speed needs an odd number of rounds, 3 to 101");
-	ordinary = source_ordinary(source->len, source->page_len);
-	for (uint64_t at = 0; at < source->len; at += SMALL_PAGE)
-		source->memory[at] = 1;
+	if (args[0] < 3 || args[0] > MEM_SPEED_MAX_ROUNDS)
+		die("speed needs 3 to %d rounds", MEM_SPEED_MAX_ROUNDS);
+	touch(source);
+	page_len = source_page_len(source);
+	ordinary = source_ordinary(source->len, page_len);
+	ordinary_page_len = source_page_len(&ordinary);
 	mem_speed_compare(source->memory, ordinary.memory, source->len, (unsigned)args[0], &result);
 	printf("{\"source\": \"%s\", \"len\": %" PRIu64 ", \"rounds\": %u, ", source->name,
 	       source->len, result.rounds);
-	print_speed("memory", &result.extent, source->page_len);
-	print_speed("ordinary", &result.ordinary, ordinary.page_len);
-	printf("\"comparable\": %s, \"ratio\": {\"read\": %.4f, \"write\": %.4f, "
-	       "\"latency\": %.4f}}\n",
-	       source->page_len == ordinary.page_len ? "true" : "false", result.read_ratio,
-	       result.write_ratio, result.latency_ratio);
+	print_speed("memory", &result.extent, page_len);
+	print_speed("ordinary", &result.ordinary, ordinary_page_len);
+	printf("\"comparable\": %s, ",
+	       page_len != 0 && page_len == ordinary_page_len ? "true" : "false");
+	print_ratios(&result);
+	puts("}");
 	return 0;
 }
 
@@ -209,11 +229,13 @@ static double mean_access_ns(const Source *source, uint64_t n, bool is_write)
 /* For memory whose every access is carried out by somebody else: too slow for speed(). */
 static int trickle(const Source *source, const uint64_t *args)
 {
-	Source ordinary = source_ordinary(source->len, source->page_len);
 	double times[2][2]; /* [whose][is_write] */
+	Source ordinary;
 
 	if (args[0] == 0)
 		die("trickle needs at least one access");
+	touch(source);
+	ordinary = source_ordinary(source->len, source_page_len(source));
 	for (int is_write = 0; is_write < 2; is_write++) {
 		times[0][is_write] = mean_access_ns(source, args[0], is_write);
 		times[1][is_write] = mean_access_ns(&ordinary, args[0], is_write);

@@ -11,11 +11,15 @@ typedef struct Source {
 	const char *name; /* as it was asked for */
 	uint8_t *memory;
 	uint64_t len;
-	uint64_t page_len; /* bytes a page table entry of the guest's covers here */
 } Source;
 
 /* Maps what TEXT names; ends the program with a sentence if it cannot. */
 Source source_map(const char *text);
+/*
+ * Bytes that an entry of this kernel's page tables covers there, which must have been touched; 0 if
+ * that differs or is not known.
+ */
+uint64_t source_page_len(const Source *source);
 /* Anonymous memory of that length, all of it touched, in pages of that size if it can be. */
 Source source_ordinary(uint64_t len, uint64_t page_len);
 

@@ -2,12 +2,14 @@
 /* guest-peek: memory by name. */
 #include "peek.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,29 +42,55 @@ static uint8_t *map_file(const char *path, uint64_t offset, uint64_t len)
 	return memory;
 }
 
-/* A figure in KiB from this process' smaps about the mapping that MEMORY is in. */
-static uint64_t smaps(const uint8_t *memory, const char *key)
+/* ---- PAGEMAP_SCAN, which Linux has from 6.7 on ---- */
+
+#define PAGE_IS_HUGE (UINT64_C(1) << 6) /* mapped by one entry of a page directory */
+
+typedef struct ScanRegion {
+	uint64_t start, end, categories;
+} ScanRegion;
+static_assert(sizeof(ScanRegion) == 24, "struct page_region");
+
+typedef struct ScanArg {
+	uint64_t size, flags, start, end;
+	uint64_t walk_end; /* where it came to */
+	uint64_t vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+} ScanArg;
+static_assert(sizeof(ScanArg) == 96, "struct pm_scan_arg");
+
+#define PAGEMAP_SCAN_IOCTL _IOWR('f', 16, ScanArg)
+
+uint64_t source_page_len(const Source *source)
 {
-	FILE *file = fopen("/proc/self/smaps", "re");
-	unsigned long start, end;
-	bool here = false;
-	uint64_t kib = 0;
-	char line[512];
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t start = (uintptr_t)source->memory, huge = 0;
+	ScanRegion regions[64];
+	ScanArg arg = {
+		.size = sizeof(arg),
+		.end = start + source->len,
+		.walk_end = start,
+		.vec = (uintptr_t)regions,
+		.vec_len = sizeof(regions) / sizeof(regions[0]),
+		.category_mask = PAGE_IS_HUGE,
+		.return_mask = PAGE_IS_HUGE,
+	};
+	int n = fd < 0 ? -1 : 0;
 
-	if (!file)
-		return 0;
-	while (fgets(line, sizeof(line), file)) {
-		unsigned long long value;
-
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			here = start <= (uintptr_t)memory && (uintptr_t)memory < end;
-		else if (here && !strncmp(line, key, strlen(key)) &&
-			 sscanf(line + strlen(key), ": %llu", &value) == 1)
-			kib = value;
+	while (n >= 0 && arg.walk_end < arg.end) {
+		arg.start = arg.walk_end;
+		n = ioctl(fd, PAGEMAP_SCAN_IOCTL, &arg);
+		for (int i = 0; i < n; i++)
+			huge += regions[i].end - regions[i].start;
 	}
-	fclose(file);
-	return kib;
+	if (fd >= 0)
+		close(fd);
+	if (n < 0)
+		return 0;
+	return huge == source->len ? HUGE_PAGE : huge == 0 ? SMALL_PAGE : 0;
 }
+
+/* ---- mappings ---- */
 
 /* Fresh memory; NODE < 0: of any node. */
 static uint8_t *map_anonymous(uint64_t len, int node, uint64_t page_len)
@@ -81,18 +109,13 @@ static uint8_t *map_anonymous(uint64_t len, int node, uint64_t page_len)
 	return memory;
 }
 
-static uint64_t anonymous_page_len(const uint8_t *memory, uint64_t len)
-{
-	return smaps(memory, "AnonHugePages") * 1024 >= len ? HUGE_PAGE : SMALL_PAGE;
-}
-
 Source source_ordinary(uint64_t len, uint64_t page_len)
 {
-	Source source = { .name = "ordinary", .len = len };
-
-	source.memory = map_anonymous(len, -1, page_len);
-	source.page_len = anonymous_page_len(source.memory, len);
-	return source;
+	return (Source){
+		.name = "ordinary",
+		.len = len,
+		.memory = map_anonymous(len, -1, page_len),
+	};
 }
 
 static uint64_t part(const char *text, const char *source)
@@ -122,7 +145,7 @@ Source source_map(const char *text)
 {
 	char *copy = strdup(text), *where = copy ? strchr(copy, ':') : NULL;
 	char *length = where ? strrchr(where + 1, ':') : NULL;
-	Source source = { .name = text, .page_len = SMALL_PAGE };
+	Source source = { .name = text };
 
 	if (!length)
 		die("'%s' is not KIND:WHERE:LEN", text);
@@ -140,10 +163,8 @@ Source source_map(const char *text)
 	} else if (!strcmp(copy, "dax")) {
 		/* device_dax: never less than its alignment. */
 		source.memory = map_named(where, (source.len + HUGE_PAGE - 1) & -HUGE_PAGE, text);
-		source.page_len = HUGE_PAGE;
 	} else if (!strcmp(copy, "node")) {
 		source.memory = map_anonymous(source.len, (int)part(where, text), HUGE_PAGE);
-		source.page_len = anonymous_page_len(source.memory, source.len);
 	} else {
 		die("no kind of memory '%s'", copy);
 	}
