@@ -318,7 +318,8 @@ static const CliParam options[] = {
 	  .help = "whether shares and network may use dynamic memory for their data" },
 	{ .name = "no-reboot",
 	  .type = CLI_FLAG,
-	  .help = "end when the guest reboots, with exit code 3" },
+	  .help = "end when the guest reboots, with exit code 10; with a command it always "
+		  "ends then" },
 	{ .name = "verbose",
 	  .type = CLI_FLAG,
 	  .help = "show all that the guest's kernel says; with a command, on stderr" },
@@ -342,7 +343,8 @@ static const CliSection sections[] = {
 	  "what follows the @. A window's size is a multiple of 256 MiB for each host bridge." },
 	{ "How the guest ends",
 	  "With a command, its exit code is that of the verb. Else, or if there is none to be had: "
-	  "0 the guest has switched itself off; 10 it has rebooted, with --no-reboot; 11 a triple "
+	  "0 the guest has switched itself off; 10 it has rebooted, with --no-reboot or a command; "
+	  "11 a triple "
 	  "fault; 12 its kernel has panicked; 13 KVM cannot go on; 14 it was ended by Ctrl-A x or "
 	  "a signal. SIGTERM presses the power button of a guest without a command; a second one, "
 	  "or ten seconds, end it. What could not be started is 1, 2, 4 or 5 as below." },

@@ -14,9 +14,15 @@
 
 #define POWER_OFF_SECONDS 10 /* a guest that was asked to end gets so long */
 
+/* A guest that reboots while its pool is being restarted waits for it, trying so often. */
+#define POOL_PATIENCE (30 * G_USEC_PER_SEC)
+#define RETRY_MS      250
+
 typedef struct Run {
 	const MachineConfig *config;
-	MachineParts *parts;
+	MachineParts *parts; /* without a VM while a pool is waited for */
+	Uuid session;
+	bool has_booted; /* before */
 	GMainContext *context;
 	unsigned n_signals;
 
@@ -62,7 +68,7 @@ static void ask_to_end(Run *run)
 {
 	g_autoptr(GSource) patience = NULL;
 
-	if (run->n_signals++ || run->config->has_command ||
+	if (run->n_signals++ || run->config->has_command || !run->parts->vm ||
 	    kvm_vm_pulse(run->parts->vm, MACHINE_GSI_GED)) {
 		stop(run, MACHINE_END_ASKED, NULL);
 		return;
@@ -79,10 +85,10 @@ static gboolean on_signal(gint fd, GIOCondition condition, gpointer opaque)
 
 	if (read(fd, &info, sizeof(info)) != sizeof(info))
 		return G_SOURCE_CONTINUE;
-	if (info.ssi_signo == SIGWINCH)
-		guest_stdio_resize(run->parts->stdio);
-	else
+	if (info.ssi_signo != SIGWINCH)
 		ask_to_end(run);
+	else if (run->parts->stdio)
+		guest_stdio_resize(run->parts->stdio);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -162,6 +168,61 @@ static void stop_parts(const Run *run)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
+static gboolean set_flag(gpointer opaque)
+{
+	*(bool *)opaque = true;
+	return G_SOURCE_REMOVE;
+}
+
+/* Or until it is to end. */
+static void wait_ms(Run *run, unsigned ms)
+{
+	g_autoptr(GSource) source = g_timeout_source_new(ms);
+	bool is_over = false;
+
+	g_source_set_callback(source, set_flag, &is_over, NULL);
+	g_source_attach(source, run->context);
+	while (!is_over && !has_ended(run))
+		g_main_context_iteration(run->context, TRUE);
+	g_source_destroy(source);
+}
+
+/* True: the pool of a device may just be restarting, and has been waited for a little. */
+static bool waits_for_pool(Run *run, gint64 until, const GError *why, bool is_first_try)
+{
+	g_autofree char *line = NULL;
+
+	if (!run->has_booted || g_get_monotonic_time() >= until ||
+	    (!g_error_matches(why, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) &&
+	     !g_error_matches(why, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED)))
+		return false;
+	line = g_strdup_printf("%s; the reboot waits for it", why->message);
+	if (is_first_try)
+		say(run, line);
+	wait_ms(run, RETRY_MS);
+	return !has_ended(run);
+}
+
+/* False without an error: it is to end. */
+static bool make_parts(Run *run, GError **error)
+{
+	gint64 until = g_get_monotonic_time() + POOL_PATIENCE;
+
+	for (bool is_first_try = true;; is_first_try = false) {
+		g_autoptr(GError) why = NULL;
+
+		*run->parts = (MachineParts){ .session = run->session };
+		if (machine_parts_make(run->parts, run->config, stop, run, &why))
+			return true;
+		machine_parts_clear(run->parts);
+		if (waits_for_pool(run, until, why, is_first_try))
+			continue;
+		if (!has_ended(run))
+			g_propagate_error(error, g_steal_pointer(&why));
+		return false;
+	}
+}
+
 static bool boot(Run *run, int signal_fd, int *ret_code, GError **error)
 {
 	g_autofree MachineParts *parts = g_new0(MachineParts, 1);
@@ -169,10 +230,11 @@ static bool boot(Run *run, int signal_fd, int *ret_code, GError **error)
 
 	run->parts = parts;
 	run->has_ended = false;
-	ok = machine_parts_make(parts, run->config, stop, run, error) &&
-	     machine_parts_start(parts, error);
+	watch_signals(run, signal_fd);
+	if (!make_parts(run, error))
+		return has_ended(run);
+	ok = machine_parts_start(parts, error);
 	if (ok) {
-		watch_signals(run, signal_fd);
 		while (!has_ended(run))
 			g_main_context_iteration(run->context, TRUE);
 		stop_parts(run);
@@ -201,12 +263,14 @@ bool machine_run(const MachineConfig *config, MachineEnd *ret_end, int *ret_code
 	pthread_sigmask(SIG_BLOCK, &set, &old);
 	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	pthread_mutex_init(&run.lock, NULL);
+	uuid_random(&run.session);
 	do {
 		/* Anew, so that nothing of the last boot is left in it. */
 		run.context = g_main_context_new();
 		g_clear_pointer(&run.why, g_free);
 		ok = boot(&run, signal_fd, ret_code, error);
 		g_main_context_unref(run.context);
+		run.has_booted = true;
 	} while (ok && boots_again(&run));
 	pthread_mutex_destroy(&run.lock);
 	g_free(run.why);

@@ -118,6 +118,7 @@ static bool make_pci(MachineParts *parts, GError **error)
 		.bus = parts->bus,
 		.memory = parts->memory,
 		.layout = &parts->layout,
+		.session = parts->session,
 		.log = config->log,
 		.opaque = config->opaque,
 	};

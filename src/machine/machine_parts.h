@@ -15,12 +15,14 @@
 #include "machine/vcpu.h"
 #include "machine/virtio_device.h"
 #include "machine/vm.h"
+#include "util/uuid.h"
 
 /* Why parts stop; any thread, only the first counts. WHY may be NULL. */
 typedef void MachineStopFunc(void *opaque, MachineEnd end, const char *why);
 
 /* Made in this order, freed in the other. */
 typedef struct MachineParts {
+	Uuid session; /* the caller's, for all boots */
 	const MachineConfig *config;
 	MachineStopFunc *stop;
 	void *opaque;
@@ -40,7 +42,8 @@ typedef struct MachineParts {
 	Vcpu *vcpus[MACHINE_MAX_CPUS];
 } MachineParts;
 
-/* All of it, ready to run. On failure machine_parts_clear() is due too. PARTS: zeros. */
+/* All of it, ready to run. On failure machine_parts_clear() is due too. PARTS: zeros but
+ * for the session. */
 bool machine_parts_make(MachineParts *parts, const MachineConfig *config, MachineStopFunc *stop,
 			void *opaque, GError **error);
 bool machine_parts_start(MachineParts *parts, GError **error);

@@ -3,7 +3,6 @@
 #include "machine/pci_host.h"
 
 #include "machine/device_port.h"
-#include "util/uuid.h"
 
 #include <gio/gio.h>
 #include <string.h>
@@ -37,7 +36,6 @@ typedef struct PortBar {
 
 struct PciHost {
 	PciHostConfig config;
-	Uuid session;
 	Fabric *fabric;
 	Place ecam;
 	Place chbcrs[MACHINE_MAX_BRIDGES];
@@ -345,7 +343,6 @@ PciHost *pci_host_new(const PciHostConfig *config, GError **error)
 
 	host->config = *config;
 	host->ranges = g_ptr_array_new();
-	uuid_random(&host->session);
 	if (!make_fabric(host, error) || !claim_all(host, error))
 		return NULL;
 	return g_steal_pointer(&host);
@@ -428,7 +425,7 @@ bool pci_host_attach(PciHost *host, unsigned number, const MachineDevice *device
 
 	g_return_val_if_fail(number < layout->n_devices && bridge && !host->devices[number], false);
 	config.windows = windows_of(bridge);
-	memcpy(config.session, host->session.b, sizeof(config.session));
+	memcpy(config.session, host->config.session.b, sizeof(config.session));
 	if (!share_of_maps(host, &config.max_maps, error))
 		return false;
 	host->devices[number] = device_port_new(&config, error);

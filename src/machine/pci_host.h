@@ -16,6 +16,7 @@
 #include "machine/machine.h"
 #include "machine/pci_device.h"
 #include "machine/vm.h"
+#include "util/uuid.h"
 
 typedef struct PciHost PciHost;
 
@@ -24,6 +25,7 @@ typedef struct PciHostConfig {
 	MachineBus *bus;
 	GuestMemory *memory;         /* these four outlive it */
 	const MachineLayout *layout; /* layout->plugs says where devices go */
+	Uuid session; /* by which devices know it; the same over all boots of a machine */
 	/* Sentences for a person, from any thread. May be NULL. */
 	void (*log)(void *opaque, const char *line);
 	void *opaque;

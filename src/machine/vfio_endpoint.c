@@ -265,6 +265,17 @@ static bool examine(VfioEndpoint *ep, GError **error)
 	return add_bars(ep, config, error) && add_msix(ep, config, error);
 }
 
+/*
+ * A device whose pool was restarted since an earlier boot takes us for the machine before the
+ * reboot, and goes on where that was.
+ */
+static bool reset_device(VfioEndpoint *ep, GError **error)
+{
+	int rc = vfu_client_reset(ep->vfu);
+
+	return rc == 0 || refuse(error, "it cannot be reset: %s", g_strerror(-rc));
+}
+
 VfioEndpoint *vfio_endpoint_new(KvmVm *vm, MachineBus *bus, const PciWindows *windows, int fd,
 				unsigned timeout_ms, GError **error)
 {
@@ -282,7 +293,7 @@ VfioEndpoint *vfio_endpoint_new(KvmVm *vm, MachineBus *bus, const PciWindows *wi
 	ep->areas = g_array_new(FALSE, FALSE, sizeof(Area));
 	ep->bars = pci_bars_new(bus, &bars_ops, ep);
 	ep->vfu = vfu_client_new(fd, timeout_ms, error);
-	if (!ep->vfu || !examine(ep, error))
+	if (!ep->vfu || !examine(ep, error) || !reset_device(ep, error))
 		return NULL;
 	vfu_client_set_patience(ep->vfu, PATIENCE_MS);
 	pci_bars_set_windows(ep->bars, windows);

@@ -336,6 +336,7 @@ static void make_pci(FakeMachine *machine)
 		.bus = machine->bus,
 		.memory = machine->memory,
 		.layout = &machine->layout,
+		.session = machine->session,
 		.log = on_log,
 		.opaque = machine,
 	};
@@ -362,6 +363,7 @@ FakeMachine *fake_machine_new_with(Serve *serve, unsigned n_devices,
 	machine->serve = serve;
 	machine->n_devices = n_devices;
 	machine->said = g_string_new("");
+	uuid_random(&machine->session);
 	g_mutex_init(&machine->lock);
 	machine->vm = vm_fake_new();
 	if (max_maps)
@@ -434,11 +436,15 @@ void fake_machine_boot(FakeMachine *machine)
 	}
 }
 
-void fake_machine_restart(FakeMachine *machine)
+void fake_machine_stop(FakeMachine *machine)
 {
 	cxl_driver_free(g_steal_pointer(&machine->driver));
 	pci_host_free(g_steal_pointer(&machine->pci));
 	g_assert_cmpuint(vm_fake_n_slots(machine->vm), ==, 0);
+}
+
+void fake_machine_start(FakeMachine *machine)
+{
 	make_pci(machine);
 }
 

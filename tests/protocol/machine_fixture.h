@@ -33,6 +33,7 @@ typedef struct FakeDevice {
 
 struct FakeMachine {
 	Serve *serve;
+	Uuid session;
 	KvmVm *vm;
 	MachineBus *bus;
 	GuestMemory *memory;
@@ -57,8 +58,9 @@ FakeMachine *fake_machine_new_with(Serve *serve, unsigned n_devices,
 
 /* Firmware, then the driver up to the list of devices. */
 void fake_machine_boot(FakeMachine *machine);
-/* All but the process is anew, as in a machine that boots again; to be booted. */
-void fake_machine_restart(FakeMachine *machine);
+/* All but process and session is anew, as in a machine that reboots: stop, start, boot. */
+void fake_machine_stop(FakeMachine *machine);
+void fake_machine_start(FakeMachine *machine);
 /* Decoders for N devices, from DPA on; commits that came too late are tried again. */
 CxlRegion *fake_machine_program(FakeMachine *machine, CxlMemdev *const *memdevs, unsigned n,
 				uint64_t dpa, uint64_t len, uint32_t granularity);

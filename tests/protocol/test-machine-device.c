@@ -46,6 +46,13 @@ static void wait_misses(Serve *serve, uint64_t reads, uint64_t writes)
 	}
 }
 
+static guint n_decoders(Serve *serve)
+{
+	g_autoptr(JsonObject) device = serve_first(serve, "query-devices", "'id': 'dev0'");
+
+	return json_array_get_length(json_object_get_array_member(device, "decoders"));
+}
+
 /* A machine with dev0: 256 MiB of RAM and a DC region, both decoded, events answered. */
 static FakeMachine *start_one(Serve *serve)
 {
@@ -310,8 +317,11 @@ static void test_abort(void)
 	kill(serve->pid, SIGCONT);
 }
 
-/* What was accepted is kept, static RAM is not, and the host is another one for the device. */
-static void test_boot_again(void)
+/*
+ * A reboot: to the devices a conventional reset. Memory and what was accepted is kept, decoders are
+ * not, also when the pool, too, was started anew meanwhile.
+ */
+static void test_boot_again(gconstpointer pool_restarts)
 {
 	g_autoptr(Serve) serve = serve_new();
 	g_autoptr(FakeMachine) machine = start_one(serve);
@@ -323,7 +333,13 @@ static void test_boot_again(void)
 	fake_device_poll(device, &device->n_mapped, 1);
 	fake_machine_set_word(machine, ram + 64, WORD_A);
 	fake_machine_set_word(machine, dc, WORD_B);
-	fake_machine_restart(machine);
+	if (pool_restarts)
+		serve_kill(serve);
+	fake_machine_stop(machine);
+	if (pool_restarts)
+		serve_start(serve, NULL);
+	fake_machine_start(machine);
+	g_assert_cmpuint(n_decoders(serve), ==, 0);
 	g_assert_cmphex(fake_machine_word(machine, ram + 64), ==, UINT64_MAX);
 	g_assert_cmphex(fake_machine_word(machine, dc), ==, UINT64_MAX);
 	fake_machine_boot(machine);
@@ -331,13 +347,31 @@ static void test_boot_again(void)
 	fake_machine_program(machine, &device->memdev, 1, region_dpa(device), REGION, 0);
 	fake_machine_wait_there(machine, ram + 8);
 	fake_machine_wait_there(machine, dc + 8);
-	g_assert_cmphex(fake_machine_word(machine, ram + 64), ==, 0);
+	g_assert_cmphex(fake_machine_word(machine, ram + 64), ==, WORD_A);
 	g_assert_cmphex(fake_machine_word(machine, dc), ==, WORD_B);
 	fake_device_serve(device);
 	g_assert_cmpuint(device->n_mapped, ==, 1); /* recovered */
 	serve_ask_back(serve, TAG_A);
 	fake_device_poll(device, &device->n_released, 1);
 	serve_wait_backend(serve, "kv", "free");
+}
+
+/* Who comes after a machine is not it, and finds nothing of it in static RAM. */
+static void test_other_machine(void)
+{
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(FakeMachine) machine = start_one(serve);
+	FakeDevice *device = &machine->devices[0];
+	uint64_t ram = machine->layout.windows[0].hpa;
+
+	fake_machine_set_word(machine, ram + 64, WORD_A);
+	fake_machine_stop(machine);
+	uuid_random(&machine->session);
+	fake_machine_start(machine);
+	fake_machine_boot(machine);
+	fake_machine_program(machine, &device->memdev, 1, 0, REGION, 0);
+	fake_machine_wait_there(machine, ram + 8);
+	g_assert_cmphex(fake_machine_word(machine, ram + 64), ==, 0);
 }
 
 /* ---- interleaving ---- */
@@ -437,7 +471,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/machine-device/restart", test_restart);
 	g_test_add_func("/protocol/machine-device/stands-still", test_stands_still);
 	g_test_add_func("/protocol/machine-device/abort", test_abort);
-	g_test_add_func("/protocol/machine-device/boot-again", test_boot_again);
+	g_test_add_data_func("/protocol/machine-device/boot-again", NULL, test_boot_again);
+	g_test_add_data_func("/protocol/machine-device/boot-again-with-pool", "", test_boot_again);
+	g_test_add_func("/protocol/machine-device/other-machine", test_other_machine);
 	g_test_add_func("/protocol/machine-device/interleave-ports", test_interleave_ports);
 	g_test_add_func("/protocol/machine-device/interleave-bridges", test_interleave_bridges);
 	return g_test_run();
