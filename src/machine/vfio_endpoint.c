@@ -206,6 +206,8 @@ static bool add_bars(VfioEndpoint *ep, const uint8_t *config, GError **error)
 			continue;
 		if (flags & PCI_BAR_IO)
 			return refuse(error, "BAR %u is of the I/O kind", i);
+		if (!is_64 && (flags & PCI_BAR_TYPE) != 0)
+			return refuse(error, "BAR %u is neither of 32 nor of 64 bits", i);
 		if (len < 16 || (len & (len - 1)) != 0 || (!is_64 && len > UINT64_C(1) << 31))
 			return refuse(error, "BAR %u has %" G_GUINT64_FORMAT " bytes", i, len);
 		if (is_64 && (i + 1 == PCI_CFG0_N_BARS || vfu_client_region_len(ep->vfu, i + 1)))

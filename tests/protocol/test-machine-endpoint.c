@@ -482,6 +482,7 @@ static const Lie lies[] = {
 	{ "no-msix-bar", PCI_CFG_BAR(2), 4, 0, 2, UINT64_C(1) << 40, "*BAR 2 has *" },
 	{ "overlapping-bars", 0, 0, 0, 1, 0x1000, "*BAR 0 is of 64 bits*" },
 	{ "last-bar-64", PCI_CFG_BAR(5), 4, PCI_BAR_MEM_64, 5, 0x1000, "*BAR 5 is of 64 bits*" },
+	{ "odd-type", PCI_CFG_BAR(5), 4, PCI_BAR_TYPE, 5, 0x1000, "*BAR 5 is neither of 32*" },
 	{ "no-msix", MSIX, 1, 0x42, 0, 0, "*no MSI-X*" },
 	{ "cap-loop", PCIE + 1, 1, PCIE, 0, 0, "*no MSI-X*" },
 	{ "cap-at-end", PCIE + 1, 1, 0xfc, 0, 0, "*no MSI-X*" },
