@@ -103,7 +103,17 @@ static void note(Seen *seen, uint64_t value)
 	seen->counts[i]++;
 }
 
-/* A word of each page, round and round, as fast as it goes; until stdin ends. */
+static void note_all(Seen *seen, const Source *source)
+{
+	for (uint64_t at = 0; at < source->len; at += SMALL_PAGE)
+		note(seen, words(source)[at / 8]);
+}
+
+/*
+ * A word of each page, round and round, as fast as it goes, until stdin ends. A whole round comes
+ * before what this prints first and after the end of stdin, so that what was there at either time
+ * has been seen, however slow the CPU is.
+ */
 static int watch(const Source *source, const uint64_t *args)
 {
 	Seen seen = { .n = 0 };
@@ -111,12 +121,12 @@ static int watch(const Source *source, const uint64_t *args)
 
 	(void)args;
 	fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
+	note_all(&seen, source);
 	puts("{\"watching\": true}");
 	fflush(stdout);
-	while (read(STDIN_FILENO, &byte, 1) != 0) {
-		for (uint64_t at = 0; at < source->len; at += SMALL_PAGE)
-			note(&seen, words(source)[at / 8]);
-	}
+	while (read(STDIN_FILENO, &byte, 1) != 0)
+		note_all(&seen, source);
+	note_all(&seen, source);
 	printf("{\"watched\": [");
 	for (unsigned i = 0; i < seen.n; i++)
 		printf("%s[\"%016" PRIx64 "\", %" PRIu64 "]", i ? ", " : "", seen.values[i],
