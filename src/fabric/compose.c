@@ -5,7 +5,8 @@
  * Design. Paths are the address ranges on which the three decoders agree; there are few, and they
  * are found anew when a decoder changes. A part's aliases follow from the part and the paths alone,
  * so a new part costs only itself, and after a decoder change each part's aliases are compared with
- * what they should be. Everything here runs under ep->lock, which also covers the mapper calls.
+ * what they should be. Everything here runs under ep->lock, which also covers the mapper calls, but
+ * for those about spans.
  */
 
 #include "fabric/fabric_priv.h"
@@ -135,6 +136,8 @@ static void add_aliases_on_path(GArray *aliases, const Fabric *fabric, const Par
 			end - start);
 		return;
 	}
+	if (fabric->spans)
+		return;
 	first = (start - decoder->dpa) / il.granularity;
 	last = (end - 1 - decoder->dpa) / il.granularity;
 	if (il.granularity < part->map->page_size || last - first >= fabric->max_stripes)
@@ -198,6 +201,7 @@ int compose_part_map(FabricEndpoint *ep, Part *part)
 		return ret;
 	}
 	part->aliases = wanted;
+	compose_stripes_put(ep, part);
 	return 0;
 }
 
@@ -206,6 +210,7 @@ void compose_part_unmap(FabricEndpoint *ep, Part *part)
 	for (guint i = 0; i < n_aliases(part->aliases); i++)
 		unmap_alias(ep->fabric, &g_array_index(part->aliases, FabricAlias, i));
 	g_clear_pointer(&part->aliases, g_array_unref);
+	compose_stripes_drop(ep, part, part->dpa, part->len);
 }
 
 static void append_alias(GArray **aliases, const FabricAlias *alias)
@@ -275,6 +280,10 @@ void compose_part_cut(FabricEndpoint *ep, Part *part, uint64_t dpa, uint64_t len
 			append_alias(rest[j].dpa >= end && right ? &right->aliases : &part->aliases,
 				     &rest[j]);
 	}
+	compose_stripes_drop(ep, part, dpa, len);
+	compose_stripes_put(ep, part);
+	if (right)
+		compose_stripes_put(ep, right);
 }
 
 /* ---- After a decoder changed ---- */
@@ -339,6 +348,7 @@ int compose_update(FabricEndpoint *ep, bool best_effort)
 		g_autoptr(GArray) wanted = wanted_aliases(ep, part);
 
 		unmap_unwanted(ep, part, wanted);
+		compose_stripes_take(ep, part);
 	}
 	for (GTreeNode *node = g_tree_node_first(ep->parts); node; node = g_tree_node_next(node)) {
 		Part *part = g_tree_node_value(node);
@@ -347,6 +357,7 @@ int compose_update(FabricEndpoint *ep, bool best_effort)
 
 		if (ret != 0)
 			return ret;
+		compose_stripes_put(ep, part);
 	}
 	return 0;
 }

@@ -127,6 +127,14 @@ Fabric *fabric_new(const FabricConfig *config, const FabricMapper *mapper, void 
 	fabric->mapper = *mapper;
 	fabric->opaque = opaque;
 	access_lock_init(&fabric->access);
+	if (config->max_span_pieces > 0) {
+		fabric->spans = spans_new(config->max_span_pieces, &fabric->mapper, opaque,
+					  &fabric->n_aliases, error);
+		if (!fabric->spans) {
+			fabric_free(fabric);
+			return NULL;
+		}
+	}
 	if (!add_bridges(fabric, config, error) || !add_windows(fabric, config, error)) {
 		fabric_free(fabric);
 		return NULL;
@@ -136,6 +144,7 @@ Fabric *fabric_new(const FabricConfig *config, const FabricMapper *mapper, void 
 
 void fabric_free(Fabric *fabric)
 {
+	spans_free(fabric->spans);
 	for (unsigned i = 0; i < fabric->n_bridges; i++)
 		host_bridge_clear(&fabric->bridges[i]);
 	access_lock_clear(&fabric->access);
@@ -152,6 +161,8 @@ static void add_window_stats(const Window *window, FabricStats *stats)
 
 void fabric_stats(Fabric *fabric, FabricStats *ret)
 {
+	/* Before the aliases: if it is over, all of them count. */
+	ret->is_composing = fabric->spans && spans_are_busy(fabric->spans);
 	ret->n_unmapped_reads = __atomic_load_n(&fabric->n_unmapped_reads, __ATOMIC_RELAXED);
 	ret->n_unmapped_writes = __atomic_load_n(&fabric->n_unmapped_writes, __ATOMIC_RELAXED);
 	ret->n_aliases = __atomic_load_n(&fabric->n_aliases, __ATOMIC_RELAXED);

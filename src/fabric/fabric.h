@@ -8,7 +8,9 @@
  * the window points to, in a committed decoder of the endpoint at the port that one points to, and
  * in an exposed map of that endpoint; and if the interleaving of the three fits together. Whole
  * pages of such addresses are handed to the mapper as *aliases*; everything else goes through
- * fabric_access(), which decodes each access and also works where there is an alias.
+ * fabric_access(), which decodes each access and also works where there is an alias. Interleaved
+ * ranges can be composed to *spans*, one alias over several devices: by a thread of the fabric's,
+ * after whatever made them possible has returned. They are taken back as any alias.
  *
  * Threads. Endpoint calls come from that endpoint's memory link thread, register and configuration
  * accesses from any thread, fabric_access() from any. Composition is serialised per endpoint by a
@@ -57,21 +59,38 @@ typedef struct FabricConfig {
 	/* Pieces an interleaved map may be cut into for aliases, above that it goes through
 	 * fabric_access(); 0 = 4096 */
 	uint32_t max_stripes;
+	/*
+	 * Not 0: interleaved ranges become spans instead, if their granules are whole pages. That
+	 * many mappings of this process (vm.max_map_count) may be spent on their granules; a span
+	 * that would take more than are left goes through fabric_access().
+	 */
+	uint64_t max_span_pieces;
 } FabricConfig;
 
-/* One direct mapping of backend memory; page aligned. Comes from exactly one map and one decoder.
+/*
+ * One direct mapping of backend memory; page aligned. Comes from exactly one map and one decoder,
+ * or is a span: the granules of several devices side by side; then it is never cut.
  */
 typedef struct FabricAlias {
 	uint64_t hpa;
 	uint64_t len;
-	uint64_t dpa;
-	int fd;          /* borrowed */
+	uint64_t dpa;    /* of a span: 0, like offset and map_id */
+	int fd;          /* borrowed; of a span: -1 */
 	uint64_t offset; /* in fd */
 	void *hva; /* the same bytes in this process; HVA = DPA modulo 2 MiB where the file allows
 		    */
 	uint64_t map_id;
 	bool writable;
 } FabricAlias;
+
+/* An interleaved range on which all that it takes for a span is committed and exposed. */
+typedef struct FabricSpan {
+	uint64_t hpa, len;
+	unsigned ways;
+	uint32_t granularity;
+	uint64_t n_needed;  /* pieces of all spans with this one */
+	uint64_t n_allowed; /* max_span_pieces */
+} FabricSpan;
 
 typedef struct FabricMapper {
 	/* 0 or -errno. Later unmap and cut calls name the same hpa and len. */
@@ -84,6 +103,11 @@ typedef struct FabricMapper {
 	 * then the whole alias is unmapped and the rest mapped again, and is away for that moment.
 	 */
 	void (*cut)(void *opaque, const FabricAlias *alias, uint64_t hpa, uint64_t len);
+	/*
+	 * What has become of a span: 0, it is an alias; -E2BIG, it takes too many pieces, or what
+	 * failed: then fabric_access() serves it. From the fabric's own thread; may be NULL.
+	 */
+	void (*span)(void *opaque, const FabricSpan *span, int rc);
 } FabricMapper;
 
 /* Errors name the window or bridge, the value and the rule. */
@@ -216,6 +240,7 @@ typedef struct FabricStats {
 	uint64_t n_unmapped_reads;  /* accesses that met an unmapped byte */
 	uint64_t n_unmapped_writes; /* the same, or read-only memory */
 	uint64_t n_aliases;         /* mapped now */
+	bool is_composing;          /* spans are being mapped or unmapped */
 } FabricStats;
 
 void fabric_stats(Fabric *fabric, FabricStats *ret);

@@ -6,7 +6,8 @@
 /*
  * Locks, in order of taking: bridge->lock (its registers; held over a commit), ep->lock (maps and
  * aliases; held over mapper calls), fabric->access (what fabric_access() decodes with: members
- * marked "published" change only under its write lock, held for a few assignments at a time).
+ * marked "published" change only under its write lock, held for a few assignments at a time) or
+ * what span.c has.
  * port->lock guards that port's registers alone.
  */
 
@@ -15,6 +16,7 @@
 #include "fabric/decode.h"
 #include "fabric/fabric.h"
 #include "fabric/reg_block.h"
+#include "fabric/span.h"
 
 typedef struct Port {
 	GMutex lock;
@@ -56,6 +58,7 @@ struct Fabric {
 	Bridge *bridges;
 	unsigned n_bridges;
 	uint32_t max_stripes;
+	Spans *spans; /* NULL = none */
 	FabricMapper mapper;
 	void *opaque;
 	AccessLock access;
@@ -89,6 +92,7 @@ typedef struct Part {
 	uint64_t dpa, len; /* published once exposed */
 	Map *map;
 	GArray *aliases; /* FabricAlias by address; NULL = none */
+	GArray *stripes; /* Stripe, by address of their decoders; NULL = none */
 } Part;
 
 /* A range of addresses that window, host bridge and endpoint agree on. */
@@ -142,6 +146,12 @@ gboolean map_file_equal(gconstpointer a, gconstpointer b);
 int map_open(FabricEndpoint *ep, const FabricMap *config, Map *map);
 void map_forget(Map *map, uint64_t dpa, uint64_t len); /* out of our own address space */
 void map_close(FabricEndpoint *ep, Map *map);
+
+/* What a part gives to spans: takes back what it does no more; puts what it does now. */
+void compose_stripes_take(FabricEndpoint *ep, Part *part);
+void compose_stripes_put(FabricEndpoint *ep, Part *part);
+/* Takes all back; of the spans those end that have some of [DPA, DPA + LEN), and are unmapped. */
+void compose_stripes_drop(FabricEndpoint *ep, Part *part, uint64_t dpa, uint64_t len);
 
 /* Aliases of a part that has none: all of them or none and -errno. */
 int compose_part_map(FabricEndpoint *ep, Part *part);
