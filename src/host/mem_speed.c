@@ -5,7 +5,8 @@
  * Design. A turn is a little work in one range and at once the same in the other, and gives one
  * ratio; what counts is the median of many. Turns are so short that most have the machine for
  * themselves however busy it is. Those that have not are as often too good as too bad, because each
- * range is first in half of them.
+ * range is first in half of them. What changes slowly, as the size of an emulated CPU's TLB does,
+ * meets both sides of a turn.
  */
 #include "host/mem_speed.h"
 
@@ -15,9 +16,9 @@
 #include <time.h>
 
 #define LINE_LEN    64
-#define ROUND_TURNS 128u
+#define ROUND_TURNS 512u
 #define MAX_TURNS   (ROUND_TURNS * MEM_SPEED_MAX_ROUNDS)
-#define CHASE_STEPS 4096u
+#define CHASE_STEPS 1024u
 
 /* Stops the compiler from dropping or moving memory work around the clock. */
 #define BARRIER() __asm__ volatile("" ::: "memory")
