@@ -4,11 +4,14 @@
 #include "cli/run.h"
 
 #include "machine/guest_command.h"
+#include "machine/kvm_probe.h"
 #include "util/nofile.h"
 #include "util/size.h"
 
 #include <signal.h>
 #include <string.h>
+
+#define PHYS_BITS 52 /* the most there can be; where devices are does not depend on them */
 
 /* How the guest has ended, if it has no exit code of its own to give; none of the common ones. */
 enum {
@@ -30,6 +33,10 @@ static bool read_windows(RunCmd *cmd)
 		uint64_t len;
 
 		if (size_parse(text, &len, NULL)) {
+			if (len == 0) {
+				cli_complain(cmd->args, "--window 0: must be at least 256 MiB");
+				return false;
+			}
 			cmd->config.default_window_len = len;
 			continue;
 		}
@@ -50,7 +57,8 @@ const char *run_keep(RunCmd *cmd, char *text)
 	return text;
 }
 
-static bool add_share(RunCmd *cmd, const char *dir, const char *tag)
+/* OPTION: that named it. */
+static bool add_share(RunCmd *cmd, const char *option, const char *dir, const char *tag)
 {
 	MachineShare share = { .dir = run_keep(cmd, g_canonicalize_filename(dir, NULL)) };
 	g_autofree char *name = g_path_get_basename(share.dir);
@@ -58,12 +66,12 @@ static bool add_share(RunCmd *cmd, const char *dir, const char *tag)
 	if (!tag)
 		tag = g_str_equal(name, "/") ? "root" : name;
 	if (!g_file_test(dir, G_FILE_TEST_IS_DIR)) {
-		cli_complain(cmd->args, "--share %s: no such directory", dir);
+		cli_complain(cmd->args, "--%s %s: no such directory", option, dir);
 		return false;
 	}
 	if (!*tag || strlen(tag) > MACHINE_SHARE_TAG_MAX) {
-		cli_complain(cmd->args, "--share %s: the tag \"%s\" must be 1 to %d bytes long",
-			     dir, tag, MACHINE_SHARE_TAG_MAX);
+		cli_complain(cmd->args, "--%s %s: the tag \"%s\" must be 1 to %d bytes long",
+			     option, dir, tag, MACHINE_SHARE_TAG_MAX);
 		return false;
 	}
 	share.tag = run_keep(cmd, g_strdup(tag));
@@ -81,7 +89,7 @@ static bool add_share(RunCmd *cmd, const char *dir, const char *tag)
 static bool read_shares(RunCmd *cmd)
 {
 	if (cli_given(cmd->args, "root") &&
-	    !add_share(cmd, cli_text(cmd->args, "root"), GUEST_ROOT_TAG))
+	    !add_share(cmd, "root", cli_text(cmd->args, "root"), GUEST_ROOT_TAG))
 		return false;
 	for (unsigned i = 0; i < cli_n_values(cmd->args, "share"); i++) {
 		g_autofree char *dir = g_strdup(cli_value(cmd->args, "share", i)->text);
@@ -89,7 +97,7 @@ static bool read_shares(RunCmd *cmd)
 
 		if (colon)
 			*colon++ = '\0';
-		if (!add_share(cmd, dir, colon))
+		if (!add_share(cmd, "share", dir, colon))
 			return false;
 	}
 	return true;
@@ -100,6 +108,25 @@ static void on_log(void *opaque, const char *line)
 	RunCmd *cmd = opaque;
 
 	cli_complain(cmd->args, "%s", line);
+}
+
+/* What the command line alone makes impossible is refused before anything is built. */
+static bool compute_layout(RunCmd *cmd)
+{
+	g_autoptr(GError) error = NULL;
+	const MachineTopology topology = {
+		.devices = &g_array_index(cmd->traits, MachineDeviceTraits, 0),
+		.n_devices = cmd->config.n_devices,
+		.windows = cmd->config.windows,
+		.n_windows = cmd->config.n_windows,
+		.default_window_len = cmd->config.default_window_len,
+	};
+
+	if (machine_layout_compute(&topology, cmd->config.ram_len, cmd->config.n_cpus, PHYS_BITS,
+				   &cmd->layout, &error))
+		return true;
+	cli_complain(cmd->args, "%s", error->message);
+	return false;
 }
 
 static bool read_options(RunCmd *cmd)
@@ -124,10 +151,22 @@ static bool read_options(RunCmd *cmd)
 	cmd->config.no_reboot = cli_flag(args, "no-reboot");
 	cmd->config.log = on_log;
 	cmd->config.opaque = cmd;
-	return true;
+	return compute_layout(cmd);
 }
 
 /* ---- running ---- */
+
+/* Was it this host's KVM, or something the guest did? */
+static void explain_kvm(const RunCmd *cmd)
+{
+	g_autofree char *why = NULL;
+
+	if (kvm_probe(NULL, &why) != KVM_PROBE_OK)
+		cli_complain(cmd->args, "%s", why);
+	else
+		cli_complain(cmd->args, "vector instructions on memory that is not there, such as "
+					"an extent that was given back, may be the cause");
+}
 
 static ExitCode exit_of(RunCmd *cmd, MachineEnd end, int code)
 {
@@ -140,6 +179,8 @@ static ExitCode exit_of(RunCmd *cmd, MachineEnd end, int code)
 		cli_complain(cmd->args, "the guest has ended without its command's exit code");
 		return EXIT_REFUSED;
 	case MACHINE_END_REBOOT:
+		if (cmd->config.has_command)
+			cli_complain(cmd->args, "the guest has rebooted before its command ended");
 		return (ExitCode)EXIT_RUN_REBOOT;
 	case MACHINE_END_TRIPLE:
 		cli_complain(cmd->args, "the guest has ended by a triple fault");
@@ -148,8 +189,7 @@ static ExitCode exit_of(RunCmd *cmd, MachineEnd end, int code)
 		cli_complain(cmd->args, "the guest's kernel has panicked");
 		return (ExitCode)EXIT_RUN_PANIC;
 	case MACHINE_END_KVM:
-		cli_complain(cmd->args, "vector instructions on memory that is not there, such as "
-					"an extent that was given back, may be the cause");
+		explain_kvm(cmd);
 		return (ExitCode)EXIT_RUN_KVM;
 	case MACHINE_END_ASKED:
 	default:
@@ -206,6 +246,8 @@ static ExitCode run(const CliArgs *args)
 		code = run_find_devices(&cmd);
 	if (code == EXIT_DONE && !read_options(&cmd))
 		code = EXIT_USAGE;
+	if (code == EXIT_DONE)
+		code = run_check_pool(&cmd);
 	if (code == EXIT_DONE)
 		code = run_find_guest(&cmd);
 	if (code == EXIT_DONE)

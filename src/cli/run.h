@@ -31,6 +31,7 @@ typedef struct RunCmd {
 	GBytes *initrd;
 	RunPool *pool; /* NULL: the devices are another's */
 	MachineConfig config;
+	MachineLayout layout; /* on a CPU with all the address bits there can be */
 } RunCmd;
 
 /* Each says why if it is not EXIT_DONE. */
@@ -40,6 +41,9 @@ ExitCode run_find_devices(RunCmd *cmd);
 /* Without --device: starts a pool with devices as --dc, --ram and --pmem say, and offers the
  * machine a tagged backend. Nothing if they say that there is to be nothing. */
 ExitCode run_start_pool(RunCmd *cmd);
+/* Whether windows are large enough for the devices of the pool it has started. Once there is a
+ * layout. */
+ExitCode run_check_pool(const RunCmd *cmd);
 /* With --device: those options have no sense. */
 ExitCode run_refuse_pool_options(RunCmd *cmd);
 /* Also ends the pool. NULL is fine. */

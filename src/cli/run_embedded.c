@@ -2,6 +2,7 @@
 /* softdcd run: a pool of its own for a machine that is given none. */
 #include "cli/run.h"
 
+#include "cxl/memdev.h"
 #include "qmp/qmp_client.h"
 #include "util/autofd.h"
 #include "util/size.h"
@@ -228,6 +229,56 @@ static bool offer_backend(const RunPool *pool, GError **error)
 	return result != NULL;
 }
 
+/* ---- what can be ---- */
+
+/* The daemon would refuse it as well, but not by the name it has here. */
+static bool check_sizes(const CliArgs *args)
+{
+	static const char *const options[] = { "dc", "ram", "pmem" };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(options); i++) {
+		if (size_of(args, options[i]) % CXL_CAPACITY_UNIT == 0)
+			continue;
+		cli_complain(args, "--%s %s: must be a multiple of 256 MiB", options[i],
+			     cli_text(args, options[i]));
+		return false;
+	}
+	return true;
+}
+
+static uint64_t window_len(const MachineLayout *layout, unsigned device)
+{
+	for (unsigned i = 0; i < layout->n_windows; i++) {
+		const FabricWindow *window = &layout->windows[i];
+
+		for (unsigned j = 0; j < window->ways; j++) {
+			if (window->targets[j] == layout->plugs[device].uid)
+				return window->len;
+		}
+	}
+	return 0;
+}
+
+ExitCode run_check_pool(const RunCmd *cmd)
+{
+	for (guint i = 0; cmd->pool && i < cmd->devices->len; i++) {
+		const RunDevice *device = &g_array_index(cmd->devices, RunDevice, i);
+		uint64_t len = device->is_dynamic
+				       ? dynamic_len(cmd->args)
+				       : size_of(cmd->args, "ram") + size_of(cmd->args, "pmem");
+		uint64_t max = window_len(&cmd->layout, i);
+		g_autofree char *len_text = size_format_human(len);
+		g_autofree char *max_text = size_format_human(max);
+
+		if (len <= max)
+			continue;
+		cli_complain(cmd->args, "device %s of %s: its window has %s, see --window",
+			     device->name, len_text, max_text);
+		return EXIT_USAGE;
+	}
+	return EXIT_DONE;
+}
+
 /* ---- begin and end ---- */
 
 static bool start_pool(RunCmd *cmd, GError **error)
@@ -249,6 +300,8 @@ ExitCode run_start_pool(RunCmd *cmd)
 	g_autoptr(GError) error = NULL;
 	Uuid tag;
 
+	if (!check_sizes(cmd->args))
+		return EXIT_USAGE;
 	if (!has_static(cmd->args) && !dynamic_len(cmd->args))
 		return EXIT_DONE;
 	cmd->pool = g_new0(RunPool, 1);

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PHYS_BITS 52 /* the most there can be; where devices are does not depend on them */
-
 /* What the image's configuration points to. */
 typedef struct Parts {
 	GArray *mounts;     /* GuestMount */
@@ -55,30 +53,16 @@ static bool is_in_guest(const RunCmd *cmd, const char *dir)
 	return false;
 }
 
-static bool add_agent_ports(const RunCmd *cmd, Parts *parts, GError **error)
+static void add_agent_ports(const RunCmd *cmd, Parts *parts)
 {
-	const MachineTopology topology = {
-		.devices = cmd->config.n_devices
-				   ? &g_array_index(cmd->traits, MachineDeviceTraits, 0)
-				   : NULL,
-		.n_devices = cmd->config.n_devices,
-		.windows = cmd->config.windows,
-		.n_windows = cmd->config.n_windows,
-		.default_window_len = cmd->config.default_window_len,
-	};
-	MachineLayout layout;
-
-	if (!machine_layout_compute(&topology, cmd->config.ram_len, cmd->config.n_cpus, PHYS_BITS,
-				    &layout, error))
-		return false;
 	for (guint i = 0; i < cmd->devices->len; i++) {
-		const MachineBridge *bridge = machine_layout_bridge(&layout, layout.plugs[i].uid);
-		GuestPort port = { bridge->bus_first, (uint8_t)layout.plugs[i].port };
+		const MachinePlug *plug = &cmd->layout.plugs[i];
+		const MachineBridge *bridge = machine_layout_bridge(&cmd->layout, plug->uid);
+		GuestPort port = { bridge->bus_first, (uint8_t)plug->port };
 
 		if (g_array_index(cmd->devices, RunDevice, i).is_dynamic)
 			g_array_append_val(parts->ports, port);
 	}
-	return true;
 }
 
 static void add_command(const RunCmd *cmd, Parts *parts)
@@ -107,8 +91,8 @@ static GBytes *build_of_parts(const RunCmd *cmd, const GuestKernel *kernel, Part
 
 	add_mounts(cmd, parts);
 	add_command(cmd, parts);
-	if (has_agent && !add_agent_ports(cmd, parts, error))
-		return NULL;
+	if (has_agent)
+		add_agent_ports(cmd, parts);
 	image.mounts = (const GuestMount *)parts->mounts->data;
 	image.n_mounts = parts->mounts->len;
 	image.agent_ports = (const GuestPort *)parts->ports->data;
@@ -144,9 +128,25 @@ static GBytes *build(const RunCmd *cmd, const GuestKernel *kernel, GError **erro
 	return bytes;
 }
 
+/* OPTION: that named it. */
+static GMappedFile *map_file(const char *option, const char *path, GError **error)
+{
+	g_autoptr(GMappedFile) file = NULL;
+
+	if (!g_file_test(path, G_FILE_TEST_IS_REGULAR)) {
+		g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_REGULAR_FILE,
+			    "--%s %s: no such file, or not a regular one", option, path);
+		return NULL;
+	}
+	file = g_mapped_file_new(path, FALSE, error);
+	if (!file)
+		g_prefix_error(error, "--%s: ", option);
+	return g_steal_pointer(&file);
+}
+
 static bool append_file(GByteArray *all, const char *path, GError **error)
 {
-	g_autoptr(GMappedFile) file = g_mapped_file_new(path, FALSE, error);
+	g_autoptr(GMappedFile) file = map_file("initrd-add", path, error);
 	static const guint8 zeros[4];
 
 	if (!file)
@@ -185,7 +185,7 @@ static bool make_initrd(RunCmd *cmd, const GuestKernel *kernel, GError **error)
 	g_autoptr(GMappedFile) file = NULL;
 
 	if (cli_given(cmd->args, "initrd")) {
-		file = g_mapped_file_new(cli_text(cmd->args, "initrd"), FALSE, error);
+		file = map_file("initrd", cli_text(cmd->args, "initrd"), error);
 		if (!file)
 			return false;
 		cmd->initrd = g_mapped_file_get_bytes(file);

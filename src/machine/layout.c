@@ -48,8 +48,8 @@ static bool place_ram(MachineLayout *layout, uint64_t ram_len, GError **error)
 	if (ram_len > max_len)
 		return refuse(error,
 			      "memory of %" G_GUINT64_FORMAT " bytes: at most %" G_GUINT64_FORMAT
-			      " fit below the PCI windows",
-			      ram_len, max_len);
+			      " GiB fit below the PCI windows",
+			      ram_len, max_len / GIB);
 	layout->ram_low_len = MIN(ram_len, MACHINE_RAM_LOW_MAX);
 	layout->ram_high_len = ram_len - layout->ram_low_len;
 	layout->acpi_len = ACPI_LEN;
@@ -150,12 +150,12 @@ static bool add_window(MachineLayout *layout, const MachineTopology *topology,
 
 	if (layout->n_windows == MACHINE_MAX_WINDOWS)
 		return refuse(error, "more than %d windows", MACHINE_MAX_WINDOWS);
-	if (!window.len)
-		window.len = DEFAULT_WINDOW / unit * unit;
 	if (!is_valid_ways(window.ways))
 		return refuse(error,
 			      "a window across %u host bridges: 1, 2, 3, 4, 6, 8 or 12 can be",
 			      window.ways);
+	if (!window.len)
+		window.len = DEFAULT_WINDOW / unit * unit;
 	if (!is_valid_granularity(window.granularity))
 		return refuse(error,
 			      "window granularity %u: must be a power of two from 256 to 16384",

@@ -51,15 +51,23 @@ static bool parse_bridge(const char *text, const MachineDeviceTraits *devices, u
 	return true;
 }
 
-/* Cuts what follows the last C off TEXT and reads it as a size. True if there is no C. */
-static bool take_size(char *text, char c, uint64_t *size, GError **error)
+/*
+ * Cuts what follows the last C off TEXT and reads it as the size of WHAT. True if there is no C. 0
+ * would stand for the default.
+ */
+static bool take_size(char *text, char c, const char *what, uint64_t *size, GError **error)
 {
 	char *at = strrchr(text, c);
 
 	if (!at)
 		return true;
 	*at = '\0';
-	return size_parse(at + 1, size, error);
+	if (!size_parse(at + 1, size, error))
+		return false;
+	if (*size > 0)
+		return true;
+	g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, "%s 0: must be greater", what);
+	return false;
 }
 
 bool machine_window_spec_parse(const char *text, const MachineDeviceTraits *devices,
@@ -70,7 +78,8 @@ bool machine_window_spec_parse(const char *text, const MachineDeviceTraits *devi
 	MachineWindowSpec spec = { 0 };
 	uint64_t granularity = 0;
 
-	if (!take_size(copy, '=', &spec.len, error) || !take_size(copy, '@', &granularity, error)) {
+	if (!take_size(copy, '=', "size", &spec.len, error) ||
+	    !take_size(copy, '@', "granularity", &granularity, error)) {
 		g_prefix_error(error, "window %s: ", text);
 		return false;
 	}

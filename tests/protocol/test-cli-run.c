@@ -42,6 +42,16 @@ static void test_refused(void)
 		{ "run --device dev0 --window dev1", EXIT_USAGE, "device \"dev1\"" },
 		{ "run --device dev0 --window dev0/", EXIT_USAGE, "window dev0/" },
 		{ "run --device dev0 --window dev0=1Q", EXIT_USAGE, "1Q" },
+		{ "run --device dev0 --window 0", EXIT_USAGE, "--window 0" },
+		{ "run --device dev0 --window 255M", EXIT_USAGE, "of 267386880 bytes" },
+		{ "run --device dev0 --window dev0=0", EXIT_USAGE, "size 0" },
+		{ "run --device dev0 --window dev0@0", EXIT_USAGE, "granularity 0" },
+		{ "run --device dev0 --window dev0@7", EXIT_USAGE, "from 256 to 16384" },
+		{ "run --device dev0 --window dev0,dev0", EXIT_USAGE, "two windows" },
+		{ "run --device dev0 --memory 3M", EXIT_USAGE, "at least 64 MiB" },
+		{ "run --device dev0 --memory 65M", EXIT_USAGE, "multiple of 2 MiB" },
+		{ "run --device dev0 --memory 1T", EXIT_USAGE, "at most 255 GiB" },
+		{ "run --device dev0 --root /nonexistent/dir", EXIT_USAGE, "--root /nonexistent" },
 		{ "run --device dev0 --share /nonexistent/dir", EXIT_USAGE, "/nonexistent/dir" },
 		{ "run --device dev0 --share /:t --share /:t", EXIT_USAGE, "the tag t" },
 		{ "run --device dev0 --share /:", EXIT_USAGE, "the tag \"\"" },
@@ -81,6 +91,9 @@ static void test_usage(void)
 		{ "run --memory lots", EXIT_USAGE, "--memory" },
 		{ "run --dma maybe", EXIT_USAGE, "--dma" },
 		{ "run --device dev0 --dc 1G", EXIT_USAGE, "--dc" },
+		{ "run --dc 100M", EXIT_USAGE, "--dc 100M: must be a multiple of 256 MiB" },
+		{ "run --ram 1", EXIT_USAGE, "--ram 1: must be" },
+		{ "run --ram 1G --pmem 3", EXIT_USAGE, "--pmem 3: must be" },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {

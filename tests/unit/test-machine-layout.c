@@ -259,6 +259,8 @@ static void test_bad_spec(void)
 		"/dev0",
 		"dev0//dev1",
 		"dev0=",
+		"dev0=0",
+		"dev0@0",
 		"dev0=x",
 		"dev0@=1G",
 		"dev0@1T",
