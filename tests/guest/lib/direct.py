@@ -6,8 +6,10 @@ import os
 import shlex
 import signal
 import subprocess
+import time
 from pathlib import Path
 
+import report
 from initramfs import in_root
 from machine import HERE
 from pool import WAIT_S, Pool
@@ -18,6 +20,16 @@ PEEK = "tests/guest/peek/guest-peek"
 # Of the build directory, for the same reason.
 BUILT = ("softdcd", "softdcd-keeper", "softdcd-guest-run", "agent/softdcd-agent", PEEK,
          "tests/guest/cycle/host-cycle")
+RUN_S = WAIT_S * 10  # for a whole script
+LOOK_S = 0.2  # between looks at what it prints
+
+
+class Printed(list):
+    """Lines that are printed as they come."""
+
+    def append(self, line):
+        super().append(line)
+        print(line, flush=True)
 
 
 class DirectHost:
@@ -26,7 +38,7 @@ class DirectHost:
     def __init__(self, rig, directory, softdcd, verbose=False):
         self.rig, self.directory = Path(rig), Path(directory)
         self.softdcd = Path(softdcd).absolute()
-        self.verbose = verbose
+        self.output = Printed() if verbose else []
 
     def prepare(self, script, kernel):
         """kernel: its name in the rig."""
@@ -38,8 +50,7 @@ class DirectHost:
         subprocess.run([busybox, "--install", "-s", bin_dir], check=True)
         for name in PROGRAMS:
             self._wrap(bin_dir / Path(name).name, in_root(root, root / name))
-        for name in ("softdcd", "softdcd-keeper", "softdcd-guest-run",
-                     "agent/softdcd-agent"):
+        for name in BUILT:
             (bin_dir / Path(name).name).symlink_to(self.softdcd.parent / name)
         self.environment = {
             **os.environ, "PATH": f"{bin_dir}:{os.environ['PATH']}", "LC_ALL": "C",
@@ -59,19 +70,32 @@ class DirectHost:
 
     def run(self):
         """What went wrong, or ''."""
-        log = self.directory / "output"
-        with open(log, "wb") as out:
+        path = self.directory / "output"
+        with open(path, "wb") as out, open(path, errors="replace") as log:
             process = subprocess.Popen(
                 [self.directory / "bin/sh", "-eu", self.directory / "script"],
-                stdin=subprocess.DEVNULL, stdout=None if self.verbose else out,
-                stderr=subprocess.STDOUT, env=self.environment, start_new_session=True)
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                env=self.environment, start_new_session=True)
             try:
-                code = process.wait(WAIT_S * 10)
-            except subprocess.TimeoutExpired:
-                code = "none in time"
+                code = self._wait(process, log)
             finally:
                 self._end(process)
-        return f"exit code {code}\n{log.read_text(errors='replace')}" if code else ""
+        found = report.sections_of_output(self.output)
+        return report.brief(f"exit code {code}", found) if code else ""
+
+    def _wait(self, process, log):
+        """The exit code, or words; all that is printed meanwhile is taken from the log."""
+        end, rest = time.monotonic() + RUN_S, ""
+        while True:
+            code = process.poll()
+            *lines, rest = (rest + log.read()).split("\n")
+            for line in lines:
+                self.output.append(line)
+            if code is not None or time.monotonic() > end:
+                self.output += [rest] * bool(rest)
+                return "none in time" if code is None else code
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_S)
 
     def _end(self, process):
         """Whatever the script has left, its pool's keeper too."""

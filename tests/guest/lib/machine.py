@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import report
 from initramfs import Initramfs, modules_in_order
 from pool import WAIT_S, Failure, Pool
 from qemu import Bridge, Machine, Monitor, Switch, Window, vfio_user
@@ -22,6 +23,8 @@ MODULES = ("cxl_acpi", "cxl_pmem", "cxl_mem", "cxl_pci")
 
 class Guest:
     """A virtual machine in QEMU, running a script."""
+
+    patience_s = WAIT_S  # for a line
 
     def __init__(self, rig, directory, kernel, machine=Machine()):
         self.rig, self.directory = Path(rig), Path(directory)
@@ -100,23 +103,19 @@ class Guest:
         self.output += self.pending.decode(errors="replace").splitlines()
         self.pending = b""
 
-    def log(self):
-        """All that is known about what it did: console, QEMU, output."""
+    def report(self, what, *more):
+        """WHAT went wrong, and what is known about what it did: output, console, QEMU, MORE files."""
         self._read_rest()
-        parts = []
-        for name, lines in (("console", 60), ("qemu.log", 20)):
-            path = self.directory / name
-            if path.exists():
-                text = path.read_text(errors="replace").splitlines()[-lines:]
-                parts += [f"--- {name}", *text]
-        return "\n".join([*parts, "--- output", *self.output])
+        found = report.sections_of_output(self.output)
+        files = [self.directory / name for name in ("console", "qemu.log")]
+        return report.brief(what, found + report.sections_of_files(*files, *more))
 
     def _line(self, deadline):
         """The next line from the guest, without its end."""
         while b"\n" not in self.pending:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
-                raise Failure(f"nothing from the guest for {WAIT_S} s")
+                raise Failure(f"nothing from the guest for {self.patience_s} s")
             got = os.read(self.process.stdout.fileno(), 65536)
             if not got:
                 raise Failure(f"QEMU ended with {self.process.wait()} before the script did")
@@ -134,7 +133,7 @@ class Guest:
     def _next_word(self):
         """The next word that is not output; every line starts the wait anew."""
         while True:
-            line = self._line(time.monotonic() + WAIT_S)
+            line = self._line(time.monotonic() + self.patience_s)
             before, mark, word = line.partition("\1")
             if before or not mark:
                 self.output.append(before)

@@ -6,10 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from direct import BUILT, PEEK, DirectHost
+from direct import BUILT, PEEK, DirectHost, Printed
 from initramfs import Initramfs, modules_in_order
-from machine import HERE, Guest, Machine
-from pool import Failure
+from machine import HERE, WAIT_S, Failure, Guest, Machine
 
 PROGRAMS = ("busybox", "cxl", "daxctl", "jq", "passt", "memtester", "mkfs.ext4")
 FILES = ("usr/libexec/virtiofsd",)  # programs that are not in PATH
@@ -25,16 +24,10 @@ TOOLS = ("cxl", "daxctl", "jq", "lspci", "memtester", "mkfs.ext4", "ndctl", "num
 TRIES = 2
 
 
-class Printed(list):
-    """Lines that are printed as they come."""
-
-    def append(self, line):
-        super().append(line)
-        print(line, flush=True)
-
-
 class NestedHost(Guest):
     """The emulated host, with softdcd and the kernels its machines boot."""
+
+    patience_s = 2 * WAIT_S  # longer than its scripts have with their guests: they know more
 
     def __init__(self, rig, directory, softdcd, verbose=False, machine=MACHINE):
         super().__init__(rig, directory, HOST, machine)
@@ -125,31 +118,27 @@ def run_test(tests, name, kernel, rig, directory, args):
     tools = Path(directory) / "tools"
     write_tools(tools, Path(rig), Path(args.softdcd).parent,
                 guest_script.read_text() if guest_script.exists() else "")
+    script = f"trace\n{script}"
     if is_direct(args.softdcd):
         host = DirectHost(rig, directory, args.softdcd, args.verbose)
         host.prepare(script, kernel)
-        return host.run()
+        trouble = host.run()
+    else:
+        host, trouble = run_nested(script, kernel, tools, rig, directory, args)
+    if not trouble and not args.verbose:
+        print_figures(host.output)
+    return trouble
+
+
+def run_nested(script, kernel, tools, rig, directory, args):
+    """The last host that tried, and what went wrong."""
     for _ in range(TRIES):
         host = NestedHost(rig, directory, args.softdcd, args.verbose)
         host.write_initramfs(PRELUDE + script, (kernel,), files={"lib/guest/tools": tools})
         trouble = run_on(host)
         if not host.crashed_by_emulation():
             break
-    return trouble
-
-
-def run_on(host):
-    try:
-        host.start({})
-        host.hear("booted")
-        code = host.finish()
-        if not code:
-            print_figures(host.output)
-        return f"exit code {code}\n{host.log()}" if code else ""
-    except Failure as failure:
-        return f"{failure}\n{host.log()}"
-    finally:
-        host.kill()
+    return host, trouble
 
 
 def print_figures(lines):
@@ -157,3 +146,15 @@ def print_figures(lines):
     for line in lines:
         if line.startswith('{"figure"'):
             print(line, flush=True)
+
+
+def run_on(host):
+    try:
+        host.start({})
+        host.hear("booted")
+        code = host.finish()
+        return host.report(f"exit code {code}") if code else ""
+    except Failure as failure:
+        return host.report(str(failure))
+    finally:
+        host.kill()
