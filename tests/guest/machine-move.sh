@@ -16,6 +16,7 @@ hear_from a written
 ! softdcd offer dev1 --tag $kept || fail "memory is offered that somebody has"
 softdcd release dev0 --tag $wiped --wait
 softdcd release dev0 --tag $kept --wait
+say a released # only now its memory is gone: an answer to the guest does not wait for that for long
 hear_from a gone
 softdcd offer dev1 --tag $wiped --wait
 softdcd offer dev1 --tag $kept --wait

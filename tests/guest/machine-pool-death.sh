@@ -23,7 +23,7 @@ wait "$pool_pid" || true
 say a dead
 hear_from a survived
 start_pool
-until_true 60 is_resumed
+until_true 180 is_resumed
 say a alive
 
 # Capacity comes and goes as before.

@@ -14,7 +14,7 @@ shows()
 }
 
 # What the greeting says is so.
-until_true 280 shows 'ends the machine'
+until_true $patience shows 'ends the machine'
 echo "greeted" # the test outside wants to hear something now and then
 shows "of pool $pool offers 256 MiB" || fail "the greeting does not name the pool"
 tag=$(softdcd list -O --pool "$pool" | jq -r '.offers[0].tag')
@@ -23,22 +23,22 @@ same "offer" "$(softdcd list -O --pool "$pool" | jq -r '.offers[0].device')" dyn
 
 # shellcheck disable=SC2016 # the guest's words
 echo 'echo "<$TAG>"; tty; softdcd-agent probe >/tmp/probe; echo "probe: $?"' >&9
-until_true 60 shows "^<$tag>"
-until_true 60 shows '^probe: 0'
+until_true 180 shows "^<$tag>"
+until_true 180 shows '^probe: 0'
 shows '^/dev/ttyS0' || fail "the shell has no terminal of its own"
 echo "talked to the shell"
 echo 'softdcd-agent >/tmp/log 2>&1 &' >&9
 softdcd wait --pool "$pool" dynamic0 "$tag" accepted --timeout 280s >"$WORK/wait.out" ||
 	fail "the tag was never accepted"
 echo "accepted"
-softdcd offer --pool "$pool" dynamic0 --size 128M --wait --timeout 120s >"$WORK/offer.out" ||
+softdcd offer --pool "$pool" dynamic0 --size 128M --wait --timeout 280s >"$WORK/offer.out" ||
 	fail "a second offer was not accepted"
 same "accepted" "$(softdcd list -D --pool "$pool" | jq -r '.devices[0].bytes.accepted')" $((384 << 20))
 
 echo "accepted more"
 runtime=$(dirname "$(softdcd list -D --pool "$pool" | jq -r '.devices[0].sockets.vfio')")
 echo 'exit' >&9
-until_true 120 has_ended "$pid"
+until_true $patience has_ended "$pid"
 code=0
 wait "$pid" || code=$?
 same "exit code" "$code" 0

@@ -46,7 +46,7 @@ softdcd release dev0 --tag $second --wait
 softdcd host --device dev1 --check 7 --json >"$WORK/host.out" 2>"$WORK/host.err" </dev/null &
 host=$!
 softdcd offer dev1 --tag $second --wait
-until_true 60 grep -q '"accepted"' "$WORK/host.out"
+until_true 180 grep -q '"accepted"' "$WORK/host.out"
 say a stop
 hear_from a watched
 kill $host
@@ -63,7 +63,7 @@ hear_from a watched-again
 echo "$said" | jq -e '.others == 0 and (.watched | map(.[0]) | sort) ==
 	["5a5a5a5a5a5a5a5a", "ffffffffffffffff"]' >/dev/null || fail "a guest has seen $said"
 # The machine tells now and then, as long as there is one.
-until_true 60 has_missed_reads
+until_true 180 has_missed_reads
 say a counted
 finish_guest a
 same "extents" "$(value query-extents length)" 0

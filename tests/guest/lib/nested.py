@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A host with KVM, emulated by QEMU: what the KVM machine's tests run in where no real KVM is."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ MACHINE = Machine(bridges=(), windows=(), cpus=1, memory="3G", cpu="max",
 
 TOOLS = ("cxl", "daxctl", "jq", "lspci", "memtester", "mkfs.ext4", "ndctl", "numactl")  # for guests
 TRIES = 2
+LAST_WORDS_S = 20
 
 
 class NestedHost(Guest):
@@ -57,6 +59,15 @@ class NestedHost(Guest):
         image.add("lib/guest/test", script.encode())
         add_modules(image, self.kernel, MODULES)
         image.write(self.directory / "initramfs")
+
+    def explain(self, failure):
+        """A report in which the script may say what it is doing, if it can."""
+        self.patience_s = LAST_WORDS_S
+        with contextlib.suppress(Failure, OSError):
+            self.tell(str(failure))
+            while self.exit_code is None:
+                self._next_word()
+        return self.report(str(failure))
 
     def crashed_by_emulation(self):
         """Whether the emulated host met a known fault of QEMU's, so that another try is fair."""
@@ -155,6 +166,6 @@ def run_on(host):
         code = host.finish()
         return host.report(f"exit code {code}") if code else ""
     except Failure as failure:
-        return host.report(str(failure))
+        return host.explain(failure)
     finally:
         host.kill()
