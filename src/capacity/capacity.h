@@ -129,6 +129,8 @@ typedef struct DcDeviceOps {
 	void (*log_post)(void *opaque, const DcEvent *event);
 	/* Takes the not yet read records with this cookie out of the log again. */
 	void (*log_withdraw)(void *opaque, uint64_t cookie);
+	/* What dc_device_owes_static() says may have changed. May be NULL. */
+	void (*static_mapped)(void *opaque);
 } DcDeviceOps;
 
 typedef enum CapacityNoticeType {
@@ -266,6 +268,11 @@ void dc_device_attach_host(DcDevice *dev, const DcHost *host, const DcHeldMap *h
 /* Its link or connection is gone, it may still hold its mappings: open revokes stay open, accepted
  * extents stay accepted, undelivered offers wait for the next host's 4801h. */
 void dc_device_detach_host(DcDevice *dev);
+/*
+ * Whether the host, which maps memory, does not yet reach a static partition in this range: they
+ * are mapped some time after it has attached.
+ */
+bool dc_device_owes_static(const DcDevice *dev, uint64_t dpa, uint64_t len);
 /* The host process with this serial has provably ended: all its open revokes and drops count as
  * confirmed, what was quarantined because of it is freed. */
 void capacity_host_gone(Capacity *cap, uint64_t serial);

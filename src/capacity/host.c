@@ -244,6 +244,20 @@ void dc_device_reset(DcDevice *dev, DcReset kind)
 
 /* ---- static partitions ---- */
 
+bool dc_device_owes_static(const DcDevice *dev, uint64_t dpa, uint64_t len)
+{
+	if (!dc_device_owes_maps(dev))
+		return false;
+	for (guint i = 0; i < dev->statics->len; i++) {
+		const Extent *extent = &((StaticPart *)dev->statics->pdata[i])->extent;
+
+		if (extent->map_state != MAP_EXPOSED && dpa < extent_end(extent) &&
+		    extent->dpa - MIN(extent->dpa, dpa) < len)
+			return true;
+	}
+	return false;
+}
+
 /* New, it is recorded; restored, it may be mapped already. */
 static void restore_static(StaticPart *part)
 {

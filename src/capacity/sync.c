@@ -123,6 +123,8 @@ static void sync_exposed(void *context, bool ok)
 		sync_set_state(dev, &g_array_index(dev->syncing, SyncItem, i), MAP_EXPOSED);
 	dev->sync_backoff_us = RETRY_MIN_US;
 	sync_over(dev);
+	if (dev->ops.static_mapped)
+		dev->ops.static_mapped(dev->opaque);
 }
 
 static void sync_prepared(void *context, bool ok)

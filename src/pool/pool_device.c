@@ -135,17 +135,6 @@ static void log_withdraw(void *opaque, uint64_t cookie)
 		device_dc_log_withdraw(device->endpoint, cookie);
 }
 
-static const DcDeviceOps dc_ops = {
-	.prepare = map_prepare,
-	.expose = map_expose,
-	.revoke = map_revoke,
-	.drop = map_drop,
-	.log_reserve = log_reserve,
-	.log_unreserve = log_unreserve,
-	.log_post = log_post,
-	.log_withdraw = log_withdraw,
-};
-
 /* ---- the endpoint's effects ---- */
 
 static void endpoint_irq(void *opaque, unsigned vector)
@@ -167,9 +156,8 @@ static void hold_registers(PoolDevice *device)
 		vfu_server_hold(device->vfu, device_is_deciding(device->endpoint));
 }
 
-void pool_device_ask_decoder(void *opaque, uint64_t req, const HdmDecoder *decoder)
+static void tell_decoder(PoolDevice *device, uint64_t req, const HdmDecoder *decoder)
 {
-	PoolDevice *device = opaque;
 	MemLinkDecoderState state = {
 		.index = decoder->index,
 		.committed = decoder->committed,
@@ -190,6 +178,60 @@ void pool_device_ask_decoder(void *opaque, uint64_t req, const HdmDecoder *decod
 				    !device->had_link || !decoder->committed);
 	}
 }
+
+/* COMMITTED means that memory can be used. */
+static bool lacks_memory(const PoolDevice *device, const HdmDecoder *decoder)
+{
+	return decoder->committed && has_link(device) && device->dc &&
+	       dc_device_owes_static(device->dc, decoder->dpa, decoder->len / decoder->ways);
+}
+
+/* A host that commits as soon as it is there may be faster than static memory, which is recorded
+ * before it is mapped. If that takes longer than an answer may, the commit ends with an error. */
+void pool_device_ask_decoder(void *opaque, uint64_t req, const HdmDecoder *decoder)
+{
+	PoolDevice *device = opaque;
+
+	if (req == 0 || !lacks_memory(device, decoder)) {
+		tell_decoder(device, req, decoder);
+		return;
+	}
+	device->waiting_req = req;
+	device->waiting = *decoder;
+	hold_registers(device);
+}
+
+static void static_mapped(void *opaque)
+{
+	PoolDevice *device = opaque;
+	uint64_t req = device->waiting_req;
+
+	if (req == 0 || lacks_memory(device, &device->waiting))
+		return;
+	device->waiting_req = 0;
+	tell_decoder(device, req, &device->waiting);
+}
+
+void pool_device_drop_waiting(PoolDevice *device)
+{
+	uint64_t req = device->waiting_req;
+
+	device->waiting_req = 0;
+	if (req != 0)
+		device_decoder_done(device->endpoint, req, false);
+}
+
+static const DcDeviceOps dc_ops = {
+	.prepare = map_prepare,
+	.expose = map_expose,
+	.revoke = map_revoke,
+	.drop = map_drop,
+	.log_reserve = log_reserve,
+	.log_unreserve = log_unreserve,
+	.log_post = log_post,
+	.log_withdraw = log_withdraw,
+	.static_mapped = static_mapped,
+};
 
 static uint64_t now_us(void *opaque)
 {

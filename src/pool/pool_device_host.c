@@ -112,6 +112,7 @@ static void begin_session(PoolDevice *device, const PoolHost *host)
 	device->had_link = false;
 	device->missed_reads = device->missed_writes = 0;
 	device->session.resumed = false;
+	pool_device_drop_waiting(device);
 	device_reset(device->endpoint, DEVICE_RESET_NEW_SESSION);
 	attach_control_only(device, host);
 }
@@ -282,6 +283,7 @@ static void link_closed(void *opaque)
 {
 	PoolDevice *device = opaque;
 
+	pool_device_drop_waiting(device);
 	/* The process may still hold its mappings; its registers still work. */
 	if (device->attached)
 		dc_device_detach_host(device->dc);

@@ -48,9 +48,11 @@ struct PoolDevice {
 	MemLinkServer *link;
 	MemFile *lsa;
 	Backend *ram, *pmem;
-	uint64_t host; /* serial of the process at the vfio-user socket, 0 = none */
-	bool had_link; /* in this session: without it the device is control-only */
-	bool attached; /* the core has been told of a host */
+	uint64_t host;        /* serial of the process at the vfio-user socket, 0 = none */
+	bool had_link;        /* in this session: without it the device is control-only */
+	bool attached;        /* the core has been told of a host */
+	uint64_t waiting_req; /* of a commit that waits for static memory; 0 = none waits */
+	HdmDecoder waiting;
 	uint64_t missed_reads, missed_writes; /* as the host says: its, of this session */
 	PoolSession session;
 	TraceRing *trace; /* NULL = nobody looks */
@@ -85,6 +87,8 @@ void pool_device_free(PoolDevice *device);
  * nobody's. */
 void pool_device_trace(void *device, const DeviceTrace *trace);
 void pool_device_ask_decoder(void *device, uint64_t req, const HdmDecoder *decoder);
+/* The link that a commit has waited for is gone. */
+void pool_device_drop_waiting(PoolDevice *device);
 extern const VfuServerOps pool_vfu_ops;
 extern const MemLinkServerOps pool_link_ops;
 

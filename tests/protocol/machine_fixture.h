@@ -65,7 +65,7 @@ void fake_machine_start(FakeMachine *machine);
 CxlRegion *fake_machine_program(FakeMachine *machine, CxlMemdev *const *memdevs, unsigned n,
 				uint64_t dpa, uint64_t len, uint32_t granularity);
 void fake_machine_unprogram(FakeMachine *machine, CxlRegion *region);
-/* What a device lends from the start comes when it has time: until a word there can be written. */
+/* What was accepted before the boot comes when the device has time: until a word can be written. */
 void fake_machine_wait_there(FakeMachine *machine, uint64_t gpa);
 /* Begins to answer the device's events. */
 void fake_device_serve(FakeDevice *device);
