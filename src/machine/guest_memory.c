@@ -76,13 +76,38 @@ static uint64_t without(uint64_t all, uint64_t spare)
 	return all > 2 * spare ? all - spare : all / 2;
 }
 
-static uint32_t find_limit(KvmVm *vm)
+static uint64_t max_slots(KvmVm *vm)
+{
+	return without(kvm_vm_max_maps(vm), SPARE_SLOTS);
+}
+
+/* Of regions, if there are so many mappings for them. */
+static uint32_t find_limit(KvmVm *vm, uint64_t n_maps)
 {
 	/* Taking a piece out of the middle of a mapping makes two of it. */
-	uint64_t maps = without(max_map_count(), SPARE_MAPS) / 2;
-	uint64_t limit = MIN(without(kvm_vm_max_maps(vm), SPARE_SLOTS), maps);
+	uint64_t limit = MIN(max_slots(vm), n_maps / 2);
 
 	return (uint32_t)MIN(limit, without(max_files(), SPARE_FILES));
+}
+
+/*
+ * Three fifths of what can be had is the least that takes 512 MiB by 16 KiB at the default limit:
+ * 32,768 of 65,530. What slots cannot use is no loss to other regions.
+ */
+uint64_t guest_memory_set_aside(GuestMemory *memory)
+{
+	uint64_t all = without(max_map_count(), SPARE_MAPS);
+	uint64_t aside = all / 5 * 3, usable = 2 * max_slots(memory->vm);
+
+	if (all > usable)
+		aside = MAX(aside, all - usable);
+	memory->limit = find_limit(memory->vm, all - aside);
+	return aside;
+}
+
+uint64_t guest_memory_map_count_for(uint64_t n)
+{
+	return n / 3 * 5 + 5 + SPARE_MAPS;
 }
 
 /* ---- life ---- */
@@ -93,7 +118,7 @@ GuestMemory *guest_memory_new(KvmVm *vm, bool with_dma)
 
 	memory->vm = vm;
 	memory->with_dma = with_dma;
-	memory->limit = find_limit(vm);
+	memory->limit = find_limit(vm, without(max_map_count(), SPARE_MAPS));
 	g_mutex_init(&memory->order);
 	pthread_rwlock_init(&memory->lookup, NULL);
 	memory->listeners = g_ptr_array_new_with_free_func(g_free);
@@ -239,7 +264,7 @@ static int map_slot(GuestMemory *memory, Region *region)
 /* In the tree before listeners hear of it, as these may ask what there is; its slot comes last. */
 static int add_locked(GuestMemory *memory, const GuestRegion *config, bool is_ram)
 {
-	bool is_told = is_ram || memory->with_dma;
+	bool is_told = is_ram || (memory->with_dma && config->fd >= 0);
 	guint n_told = 0;
 	Region *region;
 	int rc;

@@ -8,7 +8,7 @@
  * each back end that does DMA. It is never merged with a neighbour, so that taking it back is one
  * delete. Order: listeners know a region before the guest can use it, and have let go of it before
  * its slot is deleted; when guest_memory_remove() returns nobody reaches it, and the caller may
- * unmap and give it away.
+ * unmap and give it away. What lies in several files is in no table.
  *
  * Threads. Regions come and go from memory link threads and from vCPUs that write host bridge
  * decoders. Listener calls are one at a time over all regions, with a lock held that
@@ -27,7 +27,7 @@ typedef struct GuestListener GuestListener;
 typedef struct GuestRegion {
 	uint64_t gpa, len; /* page aligned */
 	uint8_t *hva;
-	int fd;          /* borrowed: duplicate it to keep it beyond add() */
+	int fd;          /* borrowed: duplicate it to keep it beyond add(); -1: there are several */
 	uint64_t offset; /* in fd */
 	bool writable;
 } GuestRegion;
@@ -98,6 +98,13 @@ bool guest_memory_find(GuestMemory *memory, uint64_t gpa, uint64_t len, GuestReg
 typedef void (*GuestRegionFunc)(void *opaque, const GuestRegion *region);
 void guest_memory_foreach(GuestMemory *memory, GuestRegionFunc func, void *opaque);
 
+/*
+ * Sets mappings of this process aside for regions that are made of many, and says how many; before
+ * anybody asks for the limits of regions, which become smaller.
+ */
+uint64_t guest_memory_set_aside(GuestMemory *memory);
+/* The vm.max_map_count with which that is at least N. */
+uint64_t guest_memory_map_count_for(uint64_t n);
 /* How many regions can be added besides RAM: slots, mappings and listeners' tables. */
 uint32_t guest_memory_max_regions(GuestMemory *memory);
 uint32_t guest_memory_n_regions(GuestMemory *memory);

@@ -119,6 +119,7 @@ static bool make_pci(MachineParts *parts, GError **error)
 		.memory = parts->memory,
 		.layout = &parts->layout,
 		.session = parts->session,
+		.verbose = config->verbose,
 		.log = config->log,
 		.opaque = config->opaque,
 	};

@@ -4,17 +4,18 @@
 
 #include "machine/device_port.h"
 
+#include <errno.h>
 #include <gio/gio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define N_SLOTS 32u /* device numbers on a bus */
 
-/*
- * An interleaved range would need a memory slot for each granule, and KVM has some thirty thousand.
- * So only what lies within one granule is a slot; the rest goes through fabric_access().
- */
+/* Only what lies within one granule: KVM has not slots enough for all granules of a range. */
 #define MAX_STRIPES 1u
+
+/* What an administrator is told to set is a multiple of this. */
+#define MAP_COUNT_UNIT UINT64_C(65536)
 
 #define COMPONENT_BAR     0u
 #define COMPONENT_BAR_LEN 0x10000u
@@ -24,6 +25,7 @@ typedef struct Place {
 	PciHost *host;
 	uint32_t uid; /* host bridge */
 	uint64_t base;
+	bool is_told; /* of a window: that something interleaved in it is slow */
 } Place;
 
 /* The BAR of a root port, on the bus. */
@@ -67,7 +69,8 @@ static int alias_map(void *opaque, const FabricAlias *alias)
 	GuestRegion region = region_of(alias);
 
 	/* Where the file can have huge pages and the administrator lets it be asked for. */
-	madvise(alias->hva, alias->len, MADV_HUGEPAGE);
+	if (alias->fd >= 0)
+		madvise(alias->hva, alias->len, MADV_HUGEPAGE);
 	return guest_memory_add(host->config.memory, &region);
 }
 
@@ -85,10 +88,63 @@ static void alias_cut(void *opaque, const FabricAlias *alias, uint64_t hpa, uint
 	guest_memory_cut(host->config.memory, alias->hpa, alias->len, hpa, len);
 }
 
+G_GNUC_PRINTF(2, 3)
+static void log_format(PciHost *host, const char *format, ...)
+{
+	g_autofree char *line = NULL;
+	va_list args;
+
+	if (!host->config.log)
+		return;
+	va_start(args, format);
+	line = g_strdup_vprintf(format, args);
+	va_end(args);
+	host->config.log(host->config.opaque, line);
+}
+
+static Place *find_window(PciHost *host, uint64_t hpa)
+{
+	const MachineLayout *layout = host->config.layout;
+	unsigned i = 0;
+
+	while (i + 1 < layout->n_windows && hpa - layout->windows[i].hpa >= layout->windows[i].len)
+		i++;
+	return &host->windows[i];
+}
+
+/* Failures once for each window: the guest can make as many as it likes. */
+static void alias_span(void *opaque, const FabricSpan *span, int rc)
+{
+	PciHost *host = opaque;
+	Place *window = find_window(host, span->hpa);
+	uint64_t count = guest_memory_map_count_for(span->n_needed);
+	g_autofree char *what = g_strdup_printf(
+		"%" G_GUINT64_FORMAT " MiB at %#" G_GINT64_MODIFIER "x, interleaved %u ways by %u "
+		"bytes,",
+		span->len >> 20, span->hpa, span->ways, span->granularity);
+
+	if (rc == 0 && host->config.verbose)
+		log_format(host, "%s are mapped", what);
+	if (rc == 0 || window->is_told)
+		return;
+	window->is_told = true;
+	if (rc == -E2BIG)
+		log_format(host,
+			   "%s are slow: they would take %" G_GUINT64_FORMAT " mappings with what "
+			   "is mapped, and %" G_GUINT64_FORMAT " are for that; a machine started "
+			   "after sysctl vm.max_map_count=%" G_GUINT64_FORMAT
+			   " can have them fast, or with a coarser granularity",
+			   what, span->n_needed, span->n_allowed,
+			   (count + MAP_COUNT_UNIT - 1) / MAP_COUNT_UNIT * MAP_COUNT_UNIT);
+	else
+		log_format(host, "%s are slow: they cannot be mapped: %s", what, g_strerror(-rc));
+}
+
 static const FabricMapper mapper = {
 	.map = alias_map,
 	.unmap = alias_unmap,
 	.cut = alias_cut,
+	.span = alias_span,
 };
 
 /* ---- configuration space ---- */
@@ -264,6 +320,9 @@ static bool make_fabric(PciHost *host, GError **error)
 		.max_stripes = MAX_STRIPES,
 	};
 
+	/* Each window has a device; only where one has several they can be interleaved. */
+	if (layout->n_devices > layout->n_windows)
+		config.max_span_pieces = guest_memory_set_aside(host->config.memory);
 	for (unsigned i = 1; i < layout->n_bridges; i++) {
 		const MachineBridge *bridge = &layout->bridges[i];
 

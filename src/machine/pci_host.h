@@ -26,6 +26,7 @@ typedef struct PciHostConfig {
 	GuestMemory *memory;         /* these four outlive it */
 	const MachineLayout *layout; /* layout->plugs says where devices go */
 	Uuid session; /* by which devices know it; the same over all boots of a machine */
+	bool verbose;
 	/* Sentences for a person, from any thread. May be NULL. */
 	void (*log)(void *opaque, const char *line);
 	void *opaque;

@@ -46,7 +46,8 @@ static uint64_t find_part(VirtioDevice *device, uint64_t gpa, uint64_t len, uint
 	GuestRegion region;
 
 	if (gpa % align != 0 || gpa + len < gpa ||
-	    !guest_memory_find(device->memory, gpa, len, &region) || !region.writable)
+	    !guest_memory_find(device->memory, gpa, len, &region) || !region.writable ||
+	    region.fd < 0)
 		return 0;
 	return (uintptr_t)region.hva + (gpa - region.gpa);
 }

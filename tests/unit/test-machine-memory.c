@@ -262,6 +262,43 @@ static void test_limits(void)
 	bench_clear(&bench);
 }
 
+/* Regions of many mappings: no listener hears of them, and other regions become fewer. */
+static void test_pieces(void)
+{
+	Bench bench;
+	Back a = { .bench = &bench, .name = 'a' };
+	GuestRegion region, found;
+	VmFakeSlot slot;
+	uint32_t max;
+	uint64_t aside;
+	int rc = 0;
+
+	bench_init(&bench, true);
+	max = guest_memory_max_regions(bench.memory);
+	aside = guest_memory_set_aside(bench.memory);
+	g_assert_cmpuint(aside, >, 0);
+	g_assert_cmpuint(guest_memory_set_aside(bench.memory), ==, aside);
+	g_assert_cmpuint(guest_memory_max_regions(bench.memory), <=, max);
+	g_assert_cmpuint(guest_memory_max_regions(bench.memory), >, 0);
+	/* 512 MiB by 16 KiB at the kernel's default, by 4 KiB at four times that */
+	g_assert_cmpuint(guest_memory_map_count_for(32768), <=, 65530);
+	g_assert_cmpuint(guest_memory_map_count_for(131072), <=, 262144);
+
+	guest_memory_listen(bench.memory, &back_ops, &a, 8, &rc);
+	region = region_at(&bench, 0, 4);
+	region.fd = -1;
+	g_assert_cmpint(guest_memory_add(bench.memory, &region), ==, 0);
+	g_assert_true(vm_fake_find(bench.vm, region.gpa, &slot));
+	g_assert_true(guest_memory_find(bench.memory, region.gpa, PAGE, &found));
+	g_assert_cmpint(found.fd, ==, -1);
+	guest_memory_foreach(bench.memory, count_region, &a);
+	g_assert_cmpuint(a.n_listed, ==, 0);
+	guest_memory_remove(bench.memory, region.gpa, region.len);
+	g_assert_false(vm_fake_find(bench.vm, region.gpa, &slot));
+	assert_log(&bench, "");
+	bench_clear(&bench);
+}
+
 /* ---- cutting ---- */
 
 typedef struct Pause {
@@ -422,6 +459,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/machine/memory/listeners", test_listeners);
 	g_test_add_func("/unit/machine/memory/without-dma", test_without_dma);
 	g_test_add_func("/unit/machine/memory/limits", test_limits);
+	g_test_add_func("/unit/machine/memory/pieces", test_pieces);
 	g_test_add_func("/unit/machine/memory/cut", test_cut);
 	g_test_add_func("/unit/machine/memory/cut-fails", test_cut_fails);
 	g_test_add_func("/unit/machine/memory/threads", test_threads);
