@@ -48,6 +48,14 @@ class Initramfs:
         if executable:
             self._add_libraries(Path(libraries_of), source)
 
+    def add_modules(self, kernel, wanted):
+        """Modules that the first script loads, in the order in which it is to do that."""
+        modules = modules_in_order(kernel, wanted)
+        for path in modules:
+            self.add(f"lib/guest/{path.name}", path.read_bytes())
+        names = "".join(f"/lib/guest/{path.name}\n" for path in modules)
+        self.add("lib/guest/modules", names.encode())
+
     def _add_libraries(self, root, program):
         for library in libraries(root, program):
             path = re.sub("^/lib", "/usr/lib", library)

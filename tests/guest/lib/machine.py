@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import report
-from initramfs import Initramfs, modules_in_order
+from initramfs import Initramfs
 from pool import WAIT_S, Failure, Pool
 from qemu import Bridge, Machine, Monitor, Switch, Window, vfio_user
 
@@ -47,11 +47,7 @@ class Guest:
         image.add("init", (HERE / "init").read_bytes(), executable=True)
         image.add("lib/guest/functions", (HERE / "functions").read_bytes())
         image.add("lib/guest/test", script.encode())
-        names = []
-        for path in modules_in_order(self.kernel, modules):
-            names.append(f"/lib/guest/{path.name}\n")
-            image.add(names[-1].strip(), path.read_bytes())
-        image.add("lib/guest/modules", "".join(names).encode())
+        image.add_modules(self.kernel, modules)
         image.write(self.directory / "initramfs")
 
     def command(self, sockets, shell=False):

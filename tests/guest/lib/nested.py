@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from direct import BUILT, PEEK, DirectHost, Printed
-from initramfs import Initramfs, modules_in_order
+from initramfs import Initramfs
 from machine import HERE, WAIT_S, Failure, Guest, Machine
 
 PROGRAMS = ("busybox", "cxl", "daxctl", "jq", "passt", "memtester", "mkfs.ext4")
@@ -31,8 +31,8 @@ class NestedHost(Guest):
 
     patience_s = 2 * WAIT_S  # longer than its scripts have with their guests: they know more
 
-    def __init__(self, rig, directory, softdcd, verbose=False, machine=MACHINE):
-        super().__init__(rig, directory, HOST, machine)
+    def __init__(self, rig, directory, softdcd, verbose=False):
+        super().__init__(rig, directory, HOST, MACHINE)
         self.build = Path(softdcd).parent
         if verbose:
             self.output = Printed()
@@ -57,7 +57,7 @@ class NestedHost(Guest):
         image.add("lib/guest/functions", b"\n".join(functions))
         image.add("lib/guest/host-functions", (HERE / "host-functions").read_bytes())
         image.add("lib/guest/test", script.encode())
-        add_modules(image, self.kernel, MODULES)
+        image.add_modules(self.kernel, MODULES)
         image.write(self.directory / "initramfs")
 
     def explain(self, failure):
@@ -82,15 +82,6 @@ def add_kernel(image, kernel):
     for path in modules.rglob("*"):
         if path.is_file():
             image.add(f"lib/modules/{modules.name}/{path.relative_to(modules)}", path.read_bytes())
-
-
-def add_modules(image, kernel, wanted):
-    """Modules that the first script loads, in the order in which it is to do that."""
-    names = []
-    for path in modules_in_order(kernel, wanted):
-        names.append(f"/lib/guest/{path.name}\n")
-        image.add(names[-1].strip(), path.read_bytes())
-    image.add("lib/guest/modules", "".join(names).encode())
 
 
 def write_tools(path, rig, build, script):
