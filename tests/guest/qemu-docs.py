@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from shlex import join, quote
 
-from initramfs import in_root
 from machine import WAIT_S, Failure
+from qemu import program
 
 KERNELS = ("new",)
 DEVICES = {}  # the page adds its own
@@ -28,15 +28,13 @@ def blocks():
 
 
 def write_qemu(guest, path):
-    root = guest.rig / "root"
-    cmd = [*in_root(root, root / "usr/bin/qemu-system-x86_64"),
-           "-L", str(root / "usr/share/qemu"), "-L", str(root / "usr/share/seabios")]
+    qemu = program(guest.rig / "root")
     lines = ["-nic", "none", "-monitor", "none", "-no-reboot",
              "-chardev", f"file,id=console,path={guest.directory}/console", "-serial",
              "chardev:console", "-chardev", "stdio,id=line", "-serial", "chardev:line"]
     modules = quote(guest.environment()["QEMU_MODULE_DIR"])
     path.write_text("#!/bin/sh\n"
-                    f"export QEMU_MODULE_DIR={modules}\nexec {join(cmd)} \"$@\" {join(lines)}\n")
+                    f"export QEMU_MODULE_DIR={modules}\nexec {join(qemu)} \"$@\" {join(lines)}\n")
     path.chmod(0o755)
 
 

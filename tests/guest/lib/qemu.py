@@ -16,6 +16,12 @@ BUSES = 16  # from one host bridge to the next: the second one's first device is
 KERNEL_OPTIONS = "console=ttyS0 panic=-1 no_timer_check"
 
 
+def program(root):
+    """The rig's QEMU, with where it finds its firmware."""
+    return [*in_root(root, root / "usr/bin/qemu-system-x86_64"),
+            "-L", str(root / "usr/share/qemu"), "-L", str(root / "usr/share/seabios")]
+
+
 class Switch(NamedTuple):
     """A CXL switch with one downstream port for each device."""
 
@@ -90,9 +96,7 @@ class Machine(NamedTuple):
         accel = os.environ.get("SOFTDCD_GUEST_ACCEL", "tcg,thread=single")
         properties = ["q35", "cxl=on", *self.properties, *self.window_properties()]
         cmd = [
-            "nice", *in_root(root, root / "usr/bin/qemu-system-x86_64"),
-            "-L", str(root / "usr/share/qemu"), "-L", str(root / "usr/share/seabios"),
-            "-nodefaults", "-no-user-config", "-display", "none",
+            "nice", *program(root), "-nodefaults", "-no-user-config", "-display", "none",
             "-accel", accel, "-cpu", self.cpu, "-smp", str(self.cpus), "-m", self.memory,
             "-M", ",".join(properties), "-kernel", str(kernel), "-initrd", str(initramfs),
             "-append", " ".join([KERNEL_OPTIONS, kernel_options, self.kernel_options]),
