@@ -5,7 +5,7 @@ import os
 import time
 
 from machine import Bridge, Failure, Machine
-from witness import WAIT, Neighbour, books, query, same_books, same_extents, tease
+from witness import WAIT, Neighbour, books, same_books, same_extents, tease
 
 KERNELS = ("new",)
 DEVICES = {"dev0": ("--ram", "512M", "--lsa", "128K", "--dc", "1G", "--dc", "1G,block=4K"),
@@ -45,6 +45,6 @@ def outside(guest, pool):
             raise Failure("what was given back while disturbed is not free")
         guest.tell("release")
         same_extents(pool, "dev0", guest.hear("released"))
-        if left := query(pool, "query-extents", device="dev0"):
+        if left := pool.query("query-extents", device="dev0"):
             raise Failure(f"given back, and still there: {left}")
         guest.tell("end")

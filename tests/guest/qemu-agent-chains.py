@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """More chains of 1 to 2000 extents: all or nothing, in order, given back whole."""
 
-from agent_host import FILES, MACHINE, MODULES, AgentHost, rows_of, same, tag_of  # noqa: F401
-from machine import Failure
+from agent_host import FILES, MACHINE, MODULES, AgentHost, rows_of, tag_of  # noqa: F401
+from machine import Failure, same
 
 KIB = 1 << 10
 BLOCK = 64 * KIB
@@ -33,7 +33,7 @@ def check_tagged(agent, n):
     while left > 0:
         left -= agent.event("released")["len"]
     same("length of what is given back too much", -left, 0)
-    agent.until("given back", lambda: not agent.extents())
+    agent.until("given back", lambda: not agent.pool.extents())
     agent.check()
 
 
@@ -43,7 +43,7 @@ def check_untagged(agent, n):
     same("number of extents", len(group["maps"]), n)
     agent.check(group)
     agent.command(f"release {group['group']}", "released")
-    agent.until("given back", lambda: not agent.extents())
+    agent.until("given back", lambda: not agent.pool.extents())
     agent.check()
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What is accepted outlives a crash of the agent, of the guest's kernel, and of QEMU."""
 
-from agent_host import DEVICES, FILES, MACHINE, MODULES, AgentHost, rows_of, same, tag_of  # noqa: F401
+from agent_host import DEVICES, FILES, MACHINE, MODULES, AgentHost, rows_of, tag_of  # noqa: F401
+from machine import same
 
 MACHINE = MACHINE._replace(reboots=True)
 MIB = 1 << 20
@@ -24,7 +25,7 @@ def recovered(agent, *groups):
 
 def agent_crash(agent, groups):
     agent.kill()
-    same("what the pool has accepted", agent.extents("accepted"),
+    same("what the pool has accepted", agent.pool.extents("accepted"),
          sorted(row for group in groups for row in rows_of(group)))
     recovered(agent, *groups)
     # The same on command
@@ -44,7 +45,7 @@ def keep(agent, groups):
     same("number of decoders", len(agent.pool.device()["decoders"]), 1)
     gone = groups.pop()
     agent.pool.softdcd("release", "dev0", "--tag", gone["tag"], "--force")
-    agent.until("gone", lambda: len(agent.extents("accepted")) == sum(
+    agent.until("gone", lambda: len(agent.pool.extents("accepted")) == sum(
         len(group["maps"]) for group in groups))
     agent.offer("--tag", tag_of(9), "--extent", "768M:64M")  # waits for an agent
     agent.start()
@@ -60,7 +61,7 @@ def guest_crash(agent, guest, groups):
     guest.tell("crash")
     guest.hear("booted")
     again = AgentHost(guest, agent.pool)
-    same("what the pool has accepted", again.extents("accepted"),
+    same("what the pool has accepted", again.pool.extents("accepted"),
          sorted(row for group in groups for row in rows_of(group)))
     same("decoders", again.pool.device()["decoders"], [])
     # An offer in flight at the crash comes again, after the list has been read.
@@ -85,7 +86,7 @@ def other_policy(agent, groups):
     told = [agent.event_of("accepted", "declined") for _ in groups]
     same("what is declined", sorted(event["tag"] for event in told if event["event"] == "declined"),
          sorted(group["tag"] for group in groups[1:]))
-    agent.until("given back", lambda: agent.extents() == sorted(rows_of(groups[0])))
+    agent.until("given back", lambda: agent.pool.extents() == sorted(rows_of(groups[0])))
     agent.check(groups[0])
 
 

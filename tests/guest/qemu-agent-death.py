@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The daemon dies under a guest whose agent has accepted: the next VM's agent has the same."""
 
-from agent_host import (DEVICES, FILES, MACHINE, MODULES, AgentHost,  # noqa: F401
-                        rows_of, same)
-from machine import Failure
+from agent_host import DEVICES, FILES, MACHINE, MODULES, AgentHost, rows_of  # noqa: F401
+from machine import Failure, same
 
 KERNELS = ("new",)
 
@@ -29,12 +28,12 @@ def outside(guest, pool):
         agent.offer("--tag", tag)
         groups.append(agent.event("accepted"))
     agent.check(*groups)
-    before = agent.extents("accepted")
+    before = agent.pool.extents("accepted")
 
     pool.kill()
     lose_device(guest, agent)
     pool.start()
-    same("what the pool has accepted", agent.extents("accepted"), before)
+    same("what the pool has accepted", agent.pool.extents("accepted"), before)
 
     guest.kill()
     guest.start()
@@ -48,6 +47,6 @@ def outside(guest, pool):
     agent.check(*found)
     for tag in tags:
         agent.command(f"release {tag}", "released")
-    agent.until("given back", lambda: not agent.extents())
+    agent.until("given back", lambda: not agent.pool.extents())
     agent.stop()
     agent.end()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """An offer waits until the host has enabled DC events and read its extent list to the end."""
 
-from agent_host import FILES, MACHINE, MODULES, AgentHost, same, tag_of  # noqa: F401
-from machine import Failure
+from agent_host import FILES, MACHINE, MODULES, AgentHost, tag_of  # noqa: F401
+from machine import Failure, same
 
 DEVICES = {"dev0": ("--dc", "1G", "--serial", "0x5dcd0001"),
            "eager": ("--dc", "1G", "--serial", "0x5dcd0002", "--hold", "off")}

@@ -2,8 +2,8 @@
 """Offers to the agent: accepted, declined, given back when asked or not, withdrawn, forced away."""
 
 from agent_host import (ADDRESS, DEVICES, FILES, MACHINE, MODULES, AgentHost,  # noqa: F401
-                        rows_of, same, tag_of)
-from machine import Failure
+                        rows_of, tag_of)
+from machine import Failure, same
 
 MIB = 1 << 20
 
@@ -34,14 +34,14 @@ def accept_and_release(agent, hpa):
     agent.pool.softdcd("release", "dev0", "--tag", tag)
     told = agent.event("released")
     same("why", (told["why"], told["tag"], told["len"]), ("asked", tag, 256 * MIB))
-    agent.until("given back", lambda: not agent.extents())
+    agent.until("given back", lambda: not agent.pool.extents())
     agent.check()
     # Of its own accord
     agent.offer("--tag", tag)
     agent.event("accepted")
     told, = agent.command(f"release {tag}", "released")
     same("why", told["why"], "command")
-    agent.until("given back", lambda: not agent.extents())
+    agent.until("given back", lambda: not agent.pool.extents())
     agent.check()
 
 
@@ -95,7 +95,7 @@ def kept(agent):
     told = agent.event_after("kept", "list")
     same("what the agent holds", [held["tag"] for held in told["groups"]], [tag])
     agent.event_after("kept", "done")
-    same("what the pool has accepted", agent.extents("accepted"), sorted(rows_of(group)))
+    same("what the pool has accepted", agent.pool.extents("accepted"), sorted(rows_of(group)))
     agent.say("hold off")
     agent.event_after("kept", "done")
     agent.event("released")
@@ -110,13 +110,13 @@ def parts(agent):
     told = agent.event("released")
     same("what is given back", told["extents"], [{"dpa": start + 16 * MIB, "len": 16 * MIB}])
     rest = [(start, 16 * MIB, None, 0), (start + 32 * MIB, 32 * MIB, None, 0)]
-    agent.until("given back", lambda: agent.extents() == rest)
+    agent.until("given back", lambda: agent.pool.extents() == rest)
     told, = agent.command("list", "list")
     same("what the agent holds", rows_of(told["groups"][0]), rest)
     told, = agent.command(f"release-range {start + 48 * MIB} {16 * MIB}", "released")
     same("why", told["why"], "command")
     rest[1] = (start + 32 * MIB, 16 * MIB, None, 0)
-    agent.until("given back", lambda: agent.extents() == rest)
+    agent.until("given back", lambda: agent.pool.extents() == rest)
     agent.command(f"release {group['group']}", "released")
     agent.check()
 
@@ -126,7 +126,7 @@ def forced(agent):
     agent.pool.softdcd("release", "dev0", "--tag", tag_of(1), "--force")
     told = agent.event("lost")
     same("what is lost", (told["tag"], told["why"]), (tag_of(1), "forced"))
-    agent.until("gone", lambda: not agent.extents())
+    agent.until("gone", lambda: not agent.pool.extents())
     agent.check()
     # The range can be offered again once the host has let go of it.
     place = f"{group['maps'][0]['dpa']}:{group['len']}"
@@ -178,5 +178,5 @@ def outside(guest, pool):
     told, _ = agent.stop("released")
     same("what it gives back", (told["why"], told["len"]), ("leaving", group["len"]))
     same("decoders after leaving", pool.device()["decoders"], [])
-    same("extents after leaving", agent.extents("accepted"), [])
+    same("extents after leaving", agent.pool.extents("accepted"), [])
     agent.end()

@@ -4,8 +4,8 @@
 import json
 import re
 
-from agent_host import FILES, AgentHost, same
-from machine import MODULES, Bridge, Failure, Machine, Window  # noqa: F401
+from agent_host import FILES, AgentHost
+from machine import MODULES, Bridge, Failure, Machine, Window, same  # noqa: F401
 
 # The third host bridge shares its only window with the first.
 DEVICES = {"dev0": ("--dc", "1G", "--ram", "256M", "--serial", "0x5dcd0001"),

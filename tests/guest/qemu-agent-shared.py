@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Sharable regions: tags and sequence numbers, one backend at two devices, one agent for both."""
 
-from agent_host import FILES, MODULES, AgentHost, rows_of, same, tag_of  # noqa: F401
-from machine import Bridge, Failure, Machine, Window
+from agent_host import FILES, MODULES, AgentHost, rows_of, tag_of  # noqa: F401
+from machine import Bridge, Failure, Machine, Window, same
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -13,11 +13,6 @@ MACHINE = Machine(bridges=(Bridge(devices=("dev0",)), Bridge(devices=("dev1",)))
 NAMES = {"dev0": "0000:0d:00.0", "dev1": "0000:1d:00.0"}
 
 
-def extents_of(pool, device):
-    return [(row["dpa"], row["len"], row["tag"], row["seq"])
-            for row in pool.softdcd("list", "-X", "--device", device)["extents"]]
-
-
 def share(agent, device, region, start, tag):
     """Two extents, the second one first in address order."""
     agent.offer("--tag", tag, "--region", str(region), "--extent", "64M:32M", "--extent", "0:32M",
@@ -26,7 +21,7 @@ def share(agent, device, region, start, tag):
     same("device", group["device"], NAMES[device])
     same("extents and sequence numbers", rows_of(group),
          [(start + 64 * MIB, 32 * MIB, tag, 0), (start, 32 * MIB, tag, 1)])
-    same("what the pool has accepted", sorted(extents_of(agent.pool, device)), sorted(rows_of(group)))
+    same("what the pool has accepted", agent.pool.extents(device=device), sorted(rows_of(group)))
 
 
 def refused(agent, why, *options, device):
@@ -69,7 +64,7 @@ def outside(guest, pool):
     agent.kill()
     attach_again(agent, group, shared)
     agent.stop("released", "released", "left")
-    same("extents after leaving", pool.softdcd("list", "-X")["extents"], [])
+    same("extents after leaving", pool.extents(), [])
     agent.end()
 
 

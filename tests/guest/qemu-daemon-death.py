@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from machine import Bridge, Failure, Machine
-from witness import WAIT, Neighbour, books, query, same_books, same_extents
+from witness import WAIT, Neighbour, books, same_books, same_extents
 
 KERNELS = ("new",)
 DEVICES = {"dev0": ("--ram", "512M", "--dc", "1G"), "dev1": ("--dc", "1G")}
@@ -44,7 +44,7 @@ def outside(guest, pool):
         guest.tell("back")
         guest.hear("still-lost")
         same_books(before, books(pool, "dev0"), "after the daemon's death")
-        if (link := query(pool, "query-devices", id="dev0")[0]["link"]) != "awaited":
+        if (link := pool.query("query-devices", id="dev0")[0]["link"]) != "awaited":
             raise Failure(f"the link of dev0 is {link}, not awaited: its host lives")
         reset(guest)
         guest.kill()

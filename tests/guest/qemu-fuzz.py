@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from machine import Bridge, Failure, Machine
-from witness import WAIT, Neighbour, books, query, same_books, same_extents, tease
+from witness import WAIT, Neighbour, books, same_books, same_extents, tease
 
 KERNELS = ("new",)
 DEVICES = {"dev0": ("--ram", "512M", "--dc", "1G", "--serial", "0x5dcd0001"),
@@ -60,5 +60,5 @@ def restart(pool, neighbour):
     with neighbour.resting:
         pool.kill()
         pool.start()
-    if query(pool, "query-pool")["ledger"]["state"] != "ok":
+    if pool.query("query-pool")["ledger"]["state"] != "ok":
         raise Failure("the ledger is not whole")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from machine import Bridge, Failure, Guest, Machine
 from qemu import Monitor
-from witness import MIB, WAIT, WAIT_S, Neighbour, books, query, same_books, same_extents
+from witness import MIB, WAIT, WAIT_S, Neighbour, books, same_books, same_extents
 
 KERNELS = ("new",)
 DEVICES = {"dev0": ("--ram", "512M", "--dc", "1G"), "dev1": ("--dc", "1G")}
@@ -66,7 +66,7 @@ def keep_extents(pool):
 
 def check_counters(pool):
     """Each byte is counted once."""
-    for holder in (*query(pool, "query-devices"), *query(pool, "query-backends")):
+    for holder in (*pool.query("query-devices"), *pool.query("query-backends")):
         counted = dict(holder["bytes"])
         if counted.pop("total") != sum(counted.values()):
             raise Failure(f"{holder['id']} has {holder['bytes']}")
@@ -74,7 +74,7 @@ def check_counters(pool):
 
 def same_kept(pool, before):
     """What was accepted before is, and whatever else is, is whole."""
-    now = query(pool, "query-extents", device="dev0")
+    now = pool.query("query-extents", device="dev0")
     others = [extent for extent in now if extent not in before["extents"]]
     if len(others) + len(before["extents"]) != len(now):
         raise Failure(f"of the extents {before['extents']} these are left: {now}")
@@ -134,7 +134,7 @@ def outside(guest, pool):
         neighbour.check()
         print(f"killed {killer.kills + 1} times; meanwhile {neighbour.rounds} rounds of the other "
               f"device, the slowest {neighbour.slowest:.2f} s", flush=True)
-        for offer in query(pool, "query-offers", device="dev0"):
+        for offer in pool.query("query-offers", device="dev0"):
             pool.softdcd("withdraw", "dev0", "--offer", str(offer["id"]))
         last = books(pool, "dev0")
         with neighbour.resting:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Outside of qemu-manage: what resets leave, and more events than the log holds."""
 
-from machine import Failure
+from machine import Failure, same
 
 KERNELS = ("new",)  # events came with Linux 6.3
 DEPTH = 64  # of the log
@@ -9,11 +9,6 @@ DEPTH = 64  # of the log
 
 def warnings(pool):
     return next(log for log in pool.device()["logs"] if log["log"] == "warning")
-
-
-def same(what, have, want):
-    if have != want:
-        raise Failure(f"{what} is {have!r}, not {want!r}")
 
 
 def inject(pool, number):

@@ -3,18 +3,13 @@
 
 import subprocess
 
-from machine import Failure
+from machine import Failure, same
 
 DEVICES = {
     "waiting": ("--ram", "256M", "--dc", "1G"),
     "eager": ("--ram", "256M", "--dc", "1G", "--hold", "off"),
 }
 WAITS_FOR = "the host to enable dynamic capacity events"
-
-
-def same(what, have, want):
-    if have != want:
-        raise Failure(f"{what} is {have!r}, not {want!r}")
 
 
 def log(pool, device, name):

@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Outside of qemu-rebind: decoders of a region, before, while and after its device is away."""
 
-from machine import Failure
-
-
-def same(what, have, want):
-    if have != want:
-        raise Failure(f"{what} is {have!r}, not {want!r}")
+from machine import same
 
 
 def outside(guest, pool):

@@ -3,8 +3,8 @@
 
 import json
 
-from agent_host import rows_of, same, tag_of
-from machine import Bridge, Machine, Window
+from agent_host import rows_of, tag_of
+from machine import Bridge, Machine, Window, same
 
 KERNELS = ("new",)  # regions of volatile memory came with Linux 6.3
 DEVICES = {"dev0": ("--ram", "256M", "--lsa", "128K"), "dcd": ("--dc", "1G")}
@@ -16,12 +16,6 @@ BOOTS = 3
 
 def decoders(pool):
     return [len(pool.device(name)["decoders"]) for name in DEVICES]
-
-
-def accepted(pool):
-    rows = pool.softdcd("list", "-X")["extents"]
-    return sorted((row["dpa"], row["len"], row["tag"], row["seq"]) for row in rows
-                  if row["state"] == "accepted")
 
 
 def outside(guest, pool):
@@ -41,8 +35,8 @@ def outside(guest, pool):
             pool.softdcd("offer", "dcd", "--tag", tag_of(1))
         guest.tell("accepted")
         held = json.loads(guest.hear("holds"))
-        kept = kept or accepted(pool)
-        same(f"what the pool has accepted in boot {boot}", accepted(pool), kept)
+        kept = kept or pool.extents("accepted")
+        same(f"what the pool has accepted in boot {boot}", pool.extents("accepted"), kept)
         same(f"recovered in boot {boot}", held["recovered"], boot > 1)
         same(f"what the agent holds in boot {boot}", rows_of(held), kept)
         same(f"decoders with the agent in boot {boot}", decoders(pool), [1, 1])

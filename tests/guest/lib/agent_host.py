@@ -4,7 +4,7 @@
 import json
 import time
 
-from machine import WAIT_S, Bridge, Failure, Machine, Window
+from machine import WAIT_S, Bridge, Failure, Machine, Window, same
 
 # One device of dynamic capacity alone, below a host bridge and a window of its own.
 DEVICES = {"dev0": ("--dc", "1G", "--serial", "0x5dcd0001")}
@@ -12,11 +12,6 @@ MACHINE = Machine(bridges=(Bridge(),), windows=(Window(size="4G"),))
 MODULES = ()
 FILES = {"usr/bin/softdcd-agent": "{build}/agent/softdcd-agent", "lib/guest/agent": "{tests}/lib/agent"}
 ADDRESS = "0000:0d:00.0"
-
-
-def same(what, have, want):
-    if have != want:
-        raise Failure(f"{what} is {have!r}, not {want!r}")
 
 
 def tag_of(number):
@@ -120,12 +115,6 @@ class AgentHost:
         except Failure:
             return None
 
-    def extents(self, state=None):
-        """(dpa, len, tag, seq) of what the pool says the host has, in order of addresses."""
-        rows = self.pool.softdcd("list", "-X")["extents"]
-        return sorted((row["dpa"], row["len"], row["tag"], row["seq"]) for row in rows
-                      if state is None or row["state"] == state)
-
     def until(self, what, test):
         """Wait until TEST gives something true; returns it."""
         deadline = time.monotonic() + WAIT_S
@@ -138,7 +127,7 @@ class AgentHost:
     def check(self, *groups):
         """Both sides have exactly these groups, as `accepted` told them."""
         want = sorted(row for group in groups for row in rows_of(group))
-        same("what the pool has accepted", self.extents("accepted"), want)
+        same("what the pool has accepted", self.pool.extents("accepted"), want)
         listed, = self.command("list", "list")
         same("what the agent holds", sorted(row for group in listed["groups"]
                                             for row in rows_of(group)), want)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import report
 from initramfs import Initramfs
-from pool import WAIT_S, Failure, Pool
+from pool import WAIT_S, Failure, Pool, same
 from qemu import Bridge, Machine, Monitor, Switch, Window, vfio_user
 
 __all__ = ["WAIT_S", "Bridge", "Failure", "Guest", "MODULES", "Machine", "Pool", "Switch", "Window",
-           "vfio_user"]
+           "same", "vfio_user"]
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("busybox", "cxl", "daxctl", "lspci", "setpci")

@@ -16,6 +16,11 @@ class Failure(Exception):
     """What the test found wrong, or what kept it from finding out."""
 
 
+def same(what, have, want):
+    if have != want:
+        raise Failure(f"{what} is {have!r}, not {want!r}")
+
+
 class Pool:
     """`softdcd serve` in a directory of its own."""
 
@@ -83,7 +88,17 @@ class Pool:
             raise Failure(f"softdcd {' '.join(args)}: exit code {out.returncode}: {out.stderr}")
         return json.loads(out.stdout) if out.stdout.strip() else None
 
+    def query(self, command, **arguments):
+        """What a QMP query returns."""
+        request = {"execute": command, "arguments": arguments}
+        return self.softdcd("qmp", json.dumps(request))["return"]
+
     def device(self, name="dev0"):
         """What the pool says of a device."""
-        query = {"execute": "query-devices", "arguments": {"id": name}}
-        return self.softdcd("qmp", json.dumps(query))["return"][0]
+        return self.query("query-devices", id=name)[0]
+
+    def extents(self, state=None, **arguments):
+        """(dpa, len, tag, seq) of extents, of those in this state if it is named; by address."""
+        rows = self.query("query-extents", **arguments)
+        return sorted((row["dpa"], row["len"], row["tag"], row["seq"]) for row in rows
+                      if state in (None, row["state"]))

@@ -15,20 +15,14 @@ MIB = 1 << 20
 WAIT = ("--wait", "--timeout", "120s")  # of offer and release
 
 
-def query(pool, command, **arguments):
-    """What a QMP query of the pool returns."""
-    request = {"execute": command, "arguments": arguments}
-    return pool.softdcd("qmp", json.dumps(request))["return"]
-
-
 def books(pool, device=None):
     """What the pool owes and is owed: extents, and what of its backends is used."""
     arguments = {"device": device} if device else {}
-    extents = query(pool, "query-extents", **arguments)
-    generation = {d["id"]: d["generation"] for d in query(pool, "query-devices")
+    extents = pool.query("query-extents", **arguments)
+    generation = {d["id"]: d["generation"] for d in pool.query("query-devices")
                   if device in (None, d["id"])}
     backends = {b["id"]: (b["state"], b["committed"], b["incarnation"])
-                for b in query(pool, "query-backends") if b["tag"]}
+                for b in pool.query("query-backends") if b["tag"]}
     return {"extents": extents, "generation": generation, "backends": backends}
 
 
@@ -41,7 +35,7 @@ def same_books(before, after, when):
 def same_extents(pool, device, told):
     """The extent list that the guest's device has (`hammer list`) is the pool's."""
     want = [f"extent {e['dpa']:#x} {e['len']:#x} {(e['tag'] or '0' * 32).replace('-', '')} {e['seq']}"
-            for e in query(pool, "query-extents", device=device) if e["state"] == "accepted"]
+            for e in pool.query("query-extents", device=device) if e["state"] == "accepted"]
     seen = [line for line in told.split(";") if line.startswith("extent ")]
     if seen != want:
         raise Failure(f"the guest reads the extents {seen}, and the pool has {want}")
@@ -52,7 +46,7 @@ def tease(pool, device):
     offer = pool.softdcd("offer", device, "--size", "2M")["offer"]
     with contextlib.suppress(Failure):
         pool.softdcd("withdraw", device, "--offer", str(offer))
-    if left := query(pool, "query-offers", device=device):
+    if left := pool.query("query-offers", device=device):
         raise Failure(f"offers that were taken back: {left}")
 
 
@@ -78,7 +72,7 @@ class Neighbour:
         self.pool.softdcd("offer", self.device, "--size", self.kept_size, *WAIT)
         maps = self._event("accepted")["maps"]
         self.kept = [(m["path"], m["offset"], m["len"]) for m in maps]
-        self.extents = [(e["dpa"], e["len"]) for e in query(self.pool, "query-extents",
+        self.extents = [(e["dpa"], e["len"]) for e in self.pool.query("query-extents",
                                                             device=self.device)]
         self.sum = self._checksum()
         self.thread = threading.Thread(target=self._work)
@@ -142,7 +136,7 @@ class Neighbour:
         started = time.monotonic()
         self.pool.softdcd("offer", self.device, "--size", "4M", *WAIT)
         self._event("accepted")
-        new = [e for e in query(self.pool, "query-extents", device=self.device)
+        new = [e for e in self.pool.query("query-extents", device=self.device)
                if (e["dpa"], e["len"]) not in self.extents]
         if [(e["len"], e["state"]) for e in new] != [(4 * MIB, "accepted")]:
             raise Failure(f"{self.device} has {new} besides what it had")
