@@ -5,14 +5,14 @@ import os
 import time
 
 from machine import Bridge, Failure, Machine
-from witness import WAIT, Neighbour, books, same_books, same_extents, tease
+from witness import HAMMER, WAIT, Neighbour, books, same_books, same_extents, tease
 
 KERNELS = ("new",)
 DEVICES = {"dev0": ("--ram", "512M", "--lsa", "128K", "--dc", "1G", "--dc", "1G,block=4K"),
            "dev1": ("--dc", "1G")}
 MACHINE = Machine(bridges=(Bridge(("dev0",)),))
 MODULES = ()  # no driver but hammer
-FILES = {"usr/bin/hammer": "{build}/tests/guest/guest-hammer"}
+FILES = HAMMER
 TAG = "5be1f00d-2a6b-4f43-9c1e-0d5f3ac0ffee"
 SEED = os.environ.get("ABUSE_SEED") or str(time.time_ns() & 0xffffffff)
 ROUNDS = os.environ.get("ABUSE_ROUNDS") or "4000"

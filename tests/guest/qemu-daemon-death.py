@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Outside of qemu-daemon-death: kill -9 of the daemon under a guest that has accepted extents."""
 
-from pathlib import Path
-
 from machine import Bridge, Failure, Machine
-from witness import WAIT, Neighbour, books, same_books, same_extents
+from witness import HAMMER, WAIT, Neighbour, books, next_vm_is_sane, same_books, same_extents
 
 KERNELS = ("new",)
 DEVICES = {"dev0": ("--ram", "512M", "--dc", "1G"), "dev1": ("--dc", "1G")}
 MACHINE = Machine(bridges=(Bridge(("dev0",)),), reboots=True)
 MODULES = ()  # no driver but hammer
-FILES = {"usr/bin/hammer": "{build}/tests/guest/guest-hammer"}
+FILES = HAMMER
 TAG = "5be1f00d-2a6b-4f43-9c1e-0d5f3ac0ffee"
 
 
@@ -48,11 +46,6 @@ def outside(guest, pool):
             raise Failure(f"the link of dev0 is {link}, not awaited: its host lives")
         reset(guest)
         guest.kill()
-        # The next VM on that device works, and has what the first had accepted.
-        guest.write_initramfs((Path(__file__).parent / "lib/sane.sh").read_text(), files={
-            "usr/bin/hammer": Path(pool.softdcd_path).parent / "tests/guest/guest-hammer"})
-        guest.start()
-        guest.hear("booted")
-        same_extents(pool, "dev0", guest.hear("sane"))
+        next_vm_is_sane(guest, pool)
         same_books(before, books(pool, "dev0"), "with the next VM")
         neighbour.check()

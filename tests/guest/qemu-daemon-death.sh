@@ -6,15 +6,9 @@ if [ ! -e /sys/bus/pci/devices/$device ]; then # the reset after the daemon's de
 	exit 0
 fi
 
-extents()
-{
-	hammer $device list >/tmp/list || fail "$(cat /tmp/list)"
-	tr '\n' ';' </tmp/list
-}
-
 tell accepting
 hammer $device accept >/tmp/out || fail "$(cat /tmp/out)"
-ask accepted "$(extents)"
+ask accepted "$(extents $device)"
 same "what was said" "$answer" dead
 
 # All ones, as where there is no device; and again when the daemon is back, for QEMU is not.

@@ -3,17 +3,16 @@
 
 import os
 import time
-from pathlib import Path
 
 from machine import Bridge, Failure, Machine
-from witness import WAIT, Neighbour, books, same_books, same_extents, tease
+from witness import HAMMER, WAIT, Neighbour, books, next_vm_is_sane, same_books, same_extents, tease
 
 KERNELS = ("new",)
 DEVICES = {"dev0": ("--ram", "512M", "--dc", "1G", "--serial", "0x5dcd0001"),
            "dev1": ("--dc", "1G")}
 MACHINE = Machine(bridges=(Bridge(("dev0",)),))
 MODULES = ()  # no driver but hammer
-FILES = {"usr/bin/hammer": "{build}/tests/guest/guest-hammer"}
+FILES = HAMMER
 TAG = "5be1f00d-2a6b-4f43-9c1e-0d5f3ac0ffee"
 SEED = os.environ.get("FUZZ_SEED") or str(time.time_ns() & 0xffffffff)
 SECONDS = os.environ.get("FUZZ_SECONDS") or "60"
@@ -21,7 +20,6 @@ SECONDS = os.environ.get("FUZZ_SECONDS") or "60"
 
 def outside(guest, pool):
     print(f"FUZZ_SEED={SEED} FUZZ_SECONDS={SECONDS}", flush=True)
-    build = Path(pool.softdcd_path).parent
     pool.softdcd("backend", "add", "kept", "--size", "64M", "--tag", TAG)
     guest.hear("accepting")
     pool.softdcd("offer", "dev0", "--tag", TAG, *WAIT)
@@ -46,12 +44,7 @@ def outside(guest, pool):
               f"{neighbour.slowest:.2f} s", flush=True)
         restart(pool, neighbour)
         same_books(before, books(pool, "dev0"), "after a restart of the daemon")
-        # A new QEMU, with the stock drivers, finds a device as any other.
-        guest.write_initramfs((Path(__file__).parent / "lib/sane.sh").read_text(),
-                              files={"usr/bin/hammer": build / "tests/guest/guest-hammer"})
-        guest.start()
-        guest.hear("booted")
-        same_extents(pool, "dev0", guest.hear("sane"))
+        next_vm_is_sane(guest, pool)
         neighbour.check()
 
 

@@ -9,16 +9,16 @@ import random
 import signal
 import subprocess
 import time
-from pathlib import Path
 
-from machine import Bridge, Failure, Guest, Machine
+from machine import WAIT_S, Bridge, Failure, Guest, Machine
 from qemu import Monitor
-from witness import MIB, WAIT, WAIT_S, Neighbour, books, same_books, same_extents
+from witness import (HAMMER, MIB, WAIT, Neighbour, books, next_vm_is_sane, same_books,
+                     write_initramfs)
 
 KERNELS = ("new",)
 DEVICES = {"dev0": ("--ram", "512M", "--dc", "1G"), "dev1": ("--dc", "1G")}
 MACHINE = Machine(bridges=(Bridge(("dev0",)),))
-FILES = {"usr/bin/hammer": "{build}/tests/guest/guest-hammer"}
+FILES = HAMMER
 TAG = "5be1f00d-2a6b-4f43-9c1e-0d5f3ac0ffee"
 SEED = os.environ.get("KILL_SEED") or str(time.time_ns() & 0xffffffff)
 # How often, and between which numbers of messages since QEMU's start.
@@ -102,8 +102,7 @@ def kill_accepting(killer, guest, before):
     directory = guest.directory / "accepting"
     directory.mkdir()
     accepting = Guest(guest.rig, directory, guest.kernel.name, guest.machine)
-    accepting.write_initramfs((Path(__file__).parent / "qemu-kill.sh").read_text(), modules=(),
-                              files={"usr/bin/hammer": hammer(pool)})
+    write_initramfs(accepting, pool, "qemu-kill.sh", modules=())
 
     def offer():
         if not killer.monitor.execute("query-offers", device="dev0"):
@@ -116,10 +115,6 @@ def kill_accepting(killer, guest, before):
                 same_kept(pool, before)
     finally:
         accepting.kill()
-
-
-def hammer(pool):
-    return Path(pool.softdcd_path).parent / "tests/guest/guest-hammer"
 
 
 def outside(guest, pool):
@@ -146,9 +141,5 @@ def outside(guest, pool):
             raise Failure(f"the generation number went back to {now['generation']}")
         now["generation"] = {}
         same_books(last, now, "after a restart of the daemon")
-        guest.write_initramfs((Path(__file__).parent / "lib/sane.sh").read_text(),
-                              files={"usr/bin/hammer": hammer(pool)})
-        guest.start()
-        guest.hear("booted")
-        same_extents(pool, "dev0", guest.hear("sane"))
+        next_vm_is_sane(guest, pool)
         neighbour.check()

@@ -8,10 +8,13 @@ import subprocess
 import threading
 import time
 import zlib
+from pathlib import Path
 
 from pool import WAIT_S, Failure
 
 MIB = 1 << 20
+HAMMER = {"usr/bin/hammer": "{build}/tests/guest/guest-hammer"}  # FILES of a test that hammers
+TESTS = Path(__file__).resolve().parent.parent
 WAIT = ("--wait", "--timeout", "120s")  # of offer and release
 
 
@@ -41,6 +44,22 @@ def same_extents(pool, device, told):
         raise Failure(f"the guest reads the extents {seen}, and the pool has {want}")
 
 
+def write_initramfs(guest, pool, script, **more):
+    """For a guest that runs this script, by its path here, with hammer at hand."""
+    build = Path(pool.softdcd_path).parent
+    files = {path: source.format(build=build) for path, source in HAMMER.items()}
+    guest.write_initramfs((TESTS / script).read_text(), files=files, **more)
+
+
+def next_vm_is_sane(guest, pool, device="dev0"):
+    """The guest's next VM, with the stock drivers, finds the device as any other, and the extents
+    that the pool has."""
+    write_initramfs(guest, pool, "lib/sane.sh")
+    guest.start()
+    guest.hear("booted")
+    same_extents(pool, device, guest.hear("sane"))
+
+
 def tease(pool, device):
     """An offer that is taken back at once, unless the host was quicker and declined it."""
     offer = pool.softdcd("offer", device, "--size", "2M")["offer"]
@@ -54,8 +73,8 @@ class Neighbour:
     """A process host on another device of the pool.  It keeps one extent and checks its memory, and
     accepts and gives back others all the time."""
 
-    def __init__(self, pool, device, each_round=None, kept_size="32M"):
-        self.pool, self.device, self.kept_size = pool, device, kept_size
+    def __init__(self, pool, device, each_round=None):
+        self.pool, self.device = pool, device
         self.each_round = each_round or (lambda: None)  # what else to do, by the same thread
         self.rounds = 0
         self.slowest = 0.0
@@ -69,7 +88,7 @@ class Neighbour:
             [self.pool.softdcd_path, "host", "--device", self.device, "--check", "1"],
             env=self.pool.env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self._event("attached")
-        self.pool.softdcd("offer", self.device, "--size", self.kept_size, *WAIT)
+        self.pool.softdcd("offer", self.device, "--size", "32M", *WAIT)
         maps = self._event("accepted")["maps"]
         self.kept = [(m["path"], m["offset"], m["len"]) for m in maps]
         self.extents = [(e["dpa"], e["len"]) for e in self.pool.query("query-extents",
