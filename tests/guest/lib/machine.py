@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A guest in stock QEMU that runs a test's script.  Tests import all they need from here."""
 
+import contextlib
 import os
 import select
 import subprocess
@@ -78,7 +79,8 @@ class Guest:
         if self.process:
             self.process.kill()
             self.process.wait()
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # what it was told and did not hear
+                self.process.stdin.close()
             self.process.stdout.close()
         self.process = self.monitor = None
         self.pending = b""
@@ -139,8 +141,12 @@ class Guest:
                 return word
 
     def tell(self, words):
-        self.process.stdin.write(words.encode() + b"\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(words.encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            code = self.process.wait(WAIT_S)
+            raise Failure(f"QEMU ended with {code} before it was told '{words}'") from None
 
     def finish(self):
         """Wait for the end of the script and of QEMU; the script's exit code."""
