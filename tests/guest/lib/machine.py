@@ -155,6 +155,9 @@ class Guest:
             if self.exit_code is None:
                 raise Failure(f"the guest said '{said}' and nobody expected it")
         self.process.stdin.close()
-        self.process.wait(WAIT_S)
+        try:
+            self.process.wait(WAIT_S)
+        except subprocess.TimeoutExpired as late:
+            raise Failure(f"QEMU is still there {WAIT_S} s after the script's end") from late
         self.kill()
         return self.exit_code
