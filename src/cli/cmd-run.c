@@ -240,6 +240,7 @@ static ExitCode run(const CliArgs *args)
 	/* Each extent comes with a file. */
 	nofile_raise(NOFILE_WANTED);
 	block_signals();
+	run_sweep_all();
 	if (!cli_n_values(args, "device"))
 		code = run_start_pool(&cmd);
 	else if ((code = run_refuse_pool_options(&cmd)) == EXIT_DONE)

@@ -19,6 +19,12 @@ typedef struct RunPool RunPool;
 #define RUN_DYNAMIC_DEVICE "dynamic0"
 #define RUN_BACKEND        "memory"
 
+/* Names: of the pool, before the machine's pid; of the directory its files are in, before pid and
+ * dash; of the file there that the machine has locked. */
+#define RUN_POOL_PREFIX "run-"
+#define RUN_DIR_PREFIX  "softdcd-run-"
+#define RUN_DIR_LOCK    "machine.lock"
+
 /* CONFIG points into the rest. */
 typedef struct RunCmd {
 	const CliArgs *args;
@@ -46,6 +52,11 @@ ExitCode run_start_pool(RunCmd *cmd);
 ExitCode run_check_pool(const RunCmd *cmd);
 /* With --device: those options have no sense. */
 ExitCode run_refuse_pool_options(RunCmd *cmd);
+/* Removes what machines that were killed have left. */
+void run_sweep_all(void);
+/* The same in PARENT: PREFIX, a pid, and nothing or a dash and more; LOCK_NAME is the file that is
+ * locked while a directory is in use. */
+void run_sweep(const char *parent, const char *prefix, const char *lock_name);
 /* Also ends the pool. NULL is fine. */
 void run_end_pool(RunPool *pool);
 /* The tag of its backend; NULL without one. */

@@ -10,11 +10,13 @@
 #include "util/uuid.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -29,6 +31,7 @@
 struct RunPool {
 	char *name;
 	char *dir;         /* ours alone */
+	int lock_fd;       /* of a file there: who finds it locked leaves the directory alone */
 	char *runtime_dir; /* of the daemon */
 	GSubprocess *daemon;
 	char tag[UUID_TEXT_SIZE];
@@ -281,13 +284,29 @@ ExitCode run_check_pool(const RunCmd *cmd)
 
 /* ---- begin and end ---- */
 
+static bool make_dir(RunPool *pool, GError **error)
+{
+	g_autofree char *name = g_strdup_printf(RUN_DIR_PREFIX "%d-XXXXXX", (int)getpid());
+	g_autofree char *lock = NULL;
+
+	pool->dir = g_dir_make_tmp(name, error);
+	if (!pool->dir)
+		return false;
+	lock = g_build_filename(pool->dir, RUN_DIR_LOCK, NULL);
+	pool->lock_fd = open(lock, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (pool->lock_fd >= 0 && flock(pool->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return true;
+	g_set_error(error, G_IO_ERROR, g_io_error_from_errno(errno), "%s: cannot be locked: %s",
+		    lock, g_strerror(errno));
+	return false;
+}
+
 static bool start_pool(RunCmd *cmd, GError **error)
 {
 	RunPool *pool = cmd->pool;
 	g_autofree char *config = NULL;
 
-	pool->dir = g_dir_make_tmp("softdcd-run-XXXXXX", error);
-	if (!pool->dir)
+	if (!make_dir(pool, error))
 		return false;
 	pool->runtime_dir = socket_dir_default_path(pool->name, error);
 	config = g_build_filename(pool->dir, "pool.conf", NULL);
@@ -305,7 +324,8 @@ ExitCode run_start_pool(RunCmd *cmd)
 	if (!has_static(cmd->args) && !dynamic_len(cmd->args))
 		return EXIT_DONE;
 	cmd->pool = g_new0(RunPool, 1);
-	cmd->pool->name = g_strdup_printf("run-%d", (int)getpid());
+	cmd->pool->lock_fd = -EBADF;
+	cmd->pool->name = g_strdup_printf(RUN_POOL_PREFIX "%d", (int)getpid());
 	uuid_random(&tag);
 	uuid_format(&tag, cmd->pool->tag);
 	if (start_pool(cmd, &error))
@@ -367,6 +387,7 @@ void run_end_pool(RunPool *pool)
 		remove_directory(pool->runtime_dir);
 	}
 	remove_directory(pool->dir);
+	fd_close_auto(&pool->lock_fd);
 	g_free(pool->name);
 	g_free(pool->dir);
 	g_free(pool->runtime_dir);

@@ -18,9 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LOCK_NAME "daemon.lock"
-#define NO_GROUP  ((gid_t)-1)
-#define BACKLOG   128
+#define NO_GROUP ((gid_t)-1)
+#define BACKLOG  128
 
 typedef struct MadeSocket {
 	char *name;
@@ -104,22 +103,25 @@ static bool lock_dir(SocketDir *dir, GError **error)
 	char text[24];
 	int len;
 
-	dir->lock_fd = openat(dir->fd, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	dir->lock_fd = openat(dir->fd, SOCKET_DIR_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+			      0600);
 	if (dir->lock_fd < 0) {
-		set_errno_error(error, dir->path, "cannot open " LOCK_NAME " in it", errno);
+		set_errno_error(error, dir->path, "cannot open " SOCKET_DIR_LOCK " in it", errno);
 		return false;
 	}
 	if (flock(dir->lock_fd, LOCK_EX | LOCK_NB) != 0) {
 		if (errno == EWOULDBLOCK)
 			refuse_locked(dir, error);
 		else
-			set_errno_error(error, dir->path, "cannot lock " LOCK_NAME " in it", errno);
+			set_errno_error(error, dir->path, "cannot lock " SOCKET_DIR_LOCK " in it",
+					errno);
 		return false;
 	}
 	len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 	/* Only for the text of another one's refusal. */
 	if (ftruncate(dir->lock_fd, 0) != 0 || pwrite(dir->lock_fd, text, (size_t)len, 0) != len)
-		g_debug("%s/%s: cannot write the pid: %s", dir->path, LOCK_NAME, g_strerror(errno));
+		g_debug("%s/%s: cannot write the pid: %s", dir->path, SOCKET_DIR_LOCK,
+			g_strerror(errno));
 	return true;
 }
 

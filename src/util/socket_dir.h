@@ -30,6 +30,8 @@ char *socket_dir_find(const char *pool, GError **error);
  * writable for others. For the state directory; may be called again. */
 bool state_dir_make(const char *path, GError **error);
 
+#define SOCKET_DIR_LOCK "daemon.lock" /* the file that is locked */
+
 /*
  * A directory we hold the lock of: no other daemon can have it open at the same time, and the lock
  * goes with the process, however it ends.
