@@ -383,7 +383,8 @@ static const CliSection sections[] = {
 	  "DEV,DEV are root ports below one host bridge, with one window for both; DEV/DEV are "
 	  "below "
 	  "two host bridges, and the window is interleaved across these, 256 bytes at a time or "
-	  "what follows the @. A window's size is a multiple of 256 MiB for each host bridge." },
+	  "what follows the @; by 4096 or more it is memory, by less slow. A window's size is a "
+	  "multiple of 256 MiB for each host bridge." },
 	{ "How the guest ends",
 	  "With a command, its exit code is that of the verb. Else, or if there is none to be had: "
 	  "0 the guest has switched itself off; 10 it has rebooted, with --no-reboot or a command; "
