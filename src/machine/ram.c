@@ -5,19 +5,23 @@
 #include "util/autofd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <gio/gio.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
 
 #define HUGE_LEN (UINT64_C(2) << 20)
 
+/* Back ends get the file: one that made it shorter would take memory away under us. */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
 /* At AT, which is ours, or where the kernel likes if NULL. 0 or -errno. */
 static int try_map(uint64_t len, unsigned flags, void *at, Ram *ret)
 {
-	AUTOFD int fd = memfd_create("guest-ram", MFD_CLOEXEC | flags);
+	AUTOFD int fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
 	void *hva;
 
-	if (fd < 0 || ftruncate(fd, (off_t)len))
+	if (fd < 0 || ftruncate(fd, (off_t)len) || fcntl(fd, F_ADD_SEALS, SEALS))
 		return -errno;
 	hva = mmap(at, len, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
 	if (hva == MAP_FAILED)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Guest memory: slots and listeners in the right order, and nothing left when something fails. */
 #include "machine/guest_memory.h"
+#include "machine/ram.h"
 #include "vm_fake.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define PAGE   UINT64_C(4096)
 #define WINDOW UINT64_C(0x5000000000)
@@ -451,6 +453,22 @@ static void test_threads(void)
 	bench_clear(&bench);
 }
 
+/* A back end that has RAM's file cannot take it away. */
+static void test_ram_stays(void)
+{
+	const uint64_t len = UINT64_C(4) << 20;
+	g_autoptr(GError) error = NULL;
+	Ram ram;
+
+	g_assert_true(ram_init(&ram, len, &error));
+	g_assert_no_error(error);
+	g_assert_cmpint(ftruncate(ram.fd, 0), ==, -1);
+	g_assert_cmpint(errno, ==, EPERM);
+	g_assert_cmpint(ftruncate(ram.fd, 2 * (off_t)len), ==, -1);
+	ram.hva[len - 1] = 1;
+	ram_clear(&ram);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -463,5 +481,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/unit/machine/memory/cut", test_cut);
 	g_test_add_func("/unit/machine/memory/cut-fails", test_cut_fails);
 	g_test_add_func("/unit/machine/memory/threads", test_threads);
+	g_test_add_func("/unit/machine/memory/ram-stays", test_ram_stays);
 	return g_test_run();
 }
