@@ -197,12 +197,22 @@ static int receive_reply(VhostUserConn *conn, const VhostUserExchange *x, void *
 	return receive(conn, reply, reply_len, deadline);
 }
 
+/* It would pass for the answer to what is asked next. */
+static bool has_unasked_answer(const VhostUserConn *conn)
+{
+	uint8_t byte;
+
+	return recv(conn->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static int exchange(VhostUserConn *conn, const VhostUserExchange *x, int64_t deadline)
 {
 	uint32_t flags = VHOST_USER_VERSION;
 	le64 status;
 	int rc;
 
+	if (has_unasked_answer(conn))
+		return -EPROTO;
 	if (x->reply == NULL && conn->acks)
 		flags |= VHOST_USER_NEED_REPLY;
 	rc = transmit(conn, x, flags, deadline);

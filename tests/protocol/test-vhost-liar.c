@@ -79,6 +79,9 @@ static const Trial memory_lies[] = {
 	{ FAKE_LISTENS | FAKE_FORKS, LIE_SILENT, VHOST_USER_SET_MEM_TABLE, 1 },
 	{ 0, LIE_REFUSE, VHOST_USER_SET_MEM_TABLE, 1 },
 	{ 0, LIE_EOF, VHOST_USER_SET_MEM_TABLE, 1 },
+	/* What it says before it is asked is no answer. */
+	{ 0, LIE_TWICE, VHOST_USER_SET_MEM_TABLE, 0 },
+	{ FAKE_SLOTS, LIE_TWICE, VHOST_USER_ADD_MEM_REG, 0 },
 };
 
 static void test_memory_lies(void)

@@ -33,6 +33,8 @@ typedef struct Fake {
 	unsigned n_regions;
 	int kick_fds[N_QUEUES], call_fds[N_QUEUES];
 	bool enabled[N_QUEUES];
+	bool runs[N_QUEUES];        /* has been given a KICK, and not stopped */
+	bool may_be_late[N_QUEUES]; /* a request begun before a region went may use it still */
 } Fake;
 
 static void check(bool is_right, const char *what)
@@ -76,6 +78,7 @@ static uint64_t set_table(Fake *fake, const VhostUserTable *table, const int *fd
 
 static uint64_t remove_one(Fake *fake, const VhostUserOneRegion *one)
 {
+	memcpy(fake->may_be_late, fake->runs, sizeof(fake->runs));
 	for (unsigned i = 0; i < fake->n_regions; i++) {
 		if (fake->regions[i].gpa == le64_get(one->region.gpa) &&
 		    fake->regions[i].len == le64_get(one->region.len)) {
@@ -98,11 +101,19 @@ static void take_fd(int *slots, const uint8_t *payload, const int *fds, int n_fd
 	*slot = n_fds == 1 ? fds[0] : -1;
 }
 
+static void stop_ring(Fake *fake, unsigned ring)
+{
+	fake->enabled[ring] = false;
+	fake->runs[ring] = false;
+	fake->may_be_late[ring] = false;
+}
+
 /* The value of its reply or acknowledgement. */
 static uint64_t serve(Fake *fake, uint32_t request, const uint8_t *payload, const int *fds,
 		      int n_fds)
 {
 	const VhostUserOneRegion *one = (const void *)payload;
+	unsigned ring = le32_load(payload) % N_QUEUES; /* where the request is about one */
 
 	switch (request) {
 	case VHOST_USER_GET_FEATURES:
@@ -121,6 +132,7 @@ static uint64_t serve(Fake *fake, uint32_t request, const uint8_t *payload, cons
 		return set_table(fake, (const void *)payload, fds, n_fds);
 	case VHOST_USER_ADD_MEM_REG:
 		check(n_fds == 1, "one descriptor with a region");
+		check(!fake->may_be_late[0] && !fake->may_be_late[1], "a ring was waited for");
 		map(fake, &one->region, fds[0]);
 		return 0;
 	case VHOST_USER_REM_MEM_REG:
@@ -128,15 +140,17 @@ static uint64_t serve(Fake *fake, uint32_t request, const uint8_t *payload, cons
 		return remove_one(fake, one);
 	case VHOST_USER_SET_VRING_KICK:
 		take_fd(fake->kick_fds, payload, fds, n_fds);
+		fake->runs[ring] = true;
 		return 0;
 	case VHOST_USER_SET_VRING_CALL:
 		take_fd(fake->call_fds, payload, fds, n_fds);
 		return 0;
 	case VHOST_USER_SET_VRING_ENABLE:
-		fake->enabled[le32_load(payload) % N_QUEUES] = le32_load(payload + 4) != 0;
+		fake->enabled[ring] = le32_load(payload + 4) != 0;
+		fake->may_be_late[ring] = false;
 		return 0;
 	case VHOST_USER_GET_VRING_BASE:
-		fake->enabled[le32_load(payload) % N_QUEUES] = false;
+		stop_ring(fake, ring);
 		/* A ring state: index and base, in one number. */
 		return le32_load(payload) | UINT64_C(7) << 32;
 	default:
@@ -222,6 +236,10 @@ static void reply(Fake *fake, uint32_t request, uint64_t value, enum fake_lie li
 	case LIE_HALF:
 		send_bytes(fake, bytes, 6, 6, 0);
 		wait_forever();
+	case LIE_TWICE:
+		memcpy(bytes + len, bytes, len);
+		len *= 2;
+		break;
 	case LIE_REFUSE:
 		le64_store(bytes + sizeof(*header), 1);
 		break;

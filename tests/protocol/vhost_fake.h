@@ -20,6 +20,7 @@ enum fake_lie {
 	LIE_SILENT,   /* never answers, ignores SIGTERM */
 	LIE_HALF,     /* half a header, then nothing */
 	LIE_REFUSE,   /* acknowledges with an error */
+	LIE_TWICE,    /* answers once more than it is asked */
 	LIE_DRIP,     /* a byte at a time: no lie, only slow */
 };
 
@@ -37,7 +38,9 @@ enum fake_lie {
 
 /*
  * Serves until the connection ends. It writes a line on stdout for each message, "REQUEST: HEX",
- * and maps the regions it is given. When its ring's KICK is written, it raises CALL.
+ * and maps the regions it is given. When its ring's KICK is written, it raises CALL. It ends with
+ * code 99 when a region was taken from under rings that ran, and these were neither stopped nor
+ * enabled once more before the next region came.
  */
 int fake_main(int argc, char **argv);
 
