@@ -30,9 +30,9 @@ struct VhostBackend {
 	GMutex table_lock; /* over regions; held while it is told of one */
 	GArray *regions;   /* VhostUserRegion, with descriptors of their own */
 
-	GMutex rings_lock; /* over all below; never while anything waits */
+	GMutex rings_lock; /* over rings; never while anything waits */
 	VhostUserRing rings[VHOST_USER_MAX_RINGS];
-	uint32_t running; /* a bit each */
+	uint32_t running; /* a bit each, atomic; set under both locks, and after the ring */
 };
 
 static G_GNUC_PRINTF(2, 3) void say(VhostBackend *backend, const char *format, ...)
@@ -279,18 +279,17 @@ static bool ring_is_in(const VhostUserRing *ring, const VhostUserRegion *region)
 	       is_in(ring->used_hva, region);
 }
 
-/* Rings that run, and none of them is in REGION. */
-static bool rings_are_elsewhere(VhostBackend *backend, const VhostUserRegion *region,
-				uint32_t *ret_running)
+/* No ring that runs is in REGION. */
+static bool rings_are_elsewhere(VhostBackend *backend, const VhostUserRegion *region)
 {
+	uint32_t running = __atomic_load_n(&backend->running, __ATOMIC_ACQUIRE);
 	bool elsewhere = true;
 
 	g_mutex_lock(&backend->rings_lock);
 	for (unsigned i = 0; i < VHOST_USER_MAX_RINGS; i++) {
-		if ((backend->running >> i & 1) != 0 && ring_is_in(&backend->rings[i], region))
+		if ((running >> i & 1) != 0 && ring_is_in(&backend->rings[i], region))
 			elsewhere = false;
 	}
-	*ret_running = backend->running;
 	g_mutex_unlock(&backend->rings_lock);
 	return elsewhere;
 }
@@ -298,27 +297,23 @@ static bool rings_are_elsewhere(VhostBackend *backend, const VhostUserRegion *re
 /* Under the table's lock, REGION no longer in it. */
 static int forget(VhostBackend *backend, const VhostUserRegion *region)
 {
-	uint32_t running;
 	int rc;
 
-	if (!rings_are_elsewhere(backend, region, &running)) {
-		rc = vhost_user_stop(backend->vu, running, RINGS_MS);
+	if (!rings_are_elsewhere(backend, region)) {
+		rc = vhost_user_stop(backend->vu, &backend->running, RINGS_MS);
 		if (rc < 0)
 			return rc;
-		g_mutex_lock(&backend->rings_lock);
-		backend->running = 0;
-		g_mutex_unlock(&backend->rings_lock);
-		say(backend, "the guest had its rings in memory that is taken back; it has to "
-			     "start the device anew");
+		say(backend,
+		    "the guest had its rings in memory that is taken back; it has to start "
+		    "the device anew");
 		backend->broken(backend->opaque);
-		running = 0;
 	}
 	if (vhost_user_has_slots(backend->vu))
 		rc = vhost_user_remove_region(backend->vu, region, backend->quiet_ms);
 	else
 		rc = send_table(backend);
 	if (rc == 0)
-		rc = vhost_user_settle(backend->vu, running, SETTLE_MS);
+		rc = vhost_user_settle(backend->vu, &backend->running, SETTLE_MS);
 	return rc;
 }
 
@@ -367,17 +362,39 @@ static bool is_known(VhostBackend *backend, uint64_t hva)
 	return false;
 }
 
-/* A daemon would end when it is given others. */
+/* Under the table's lock. A daemon would end when it is given others. */
 static bool rings_are_known(VhostBackend *backend, const VhostUserRing *rings, unsigned n)
 {
 	bool known = true;
 
-	g_mutex_lock(&backend->table_lock);
 	for (unsigned i = 0; i < n; i++) {
 		if (rings[i].n > 0)
 			known = known && is_known(backend, rings[i].desc_hva) &&
 				is_known(backend, rings[i].avail_hva) &&
 				is_known(backend, rings[i].used_hva);
+	}
+	return known;
+}
+
+/* They run from now on: whoever takes memory back has to look at them. False: they are not known.
+ */
+static bool set_rings(VhostBackend *backend, const VhostUserRing *rings, unsigned n)
+{
+	uint32_t running = 0;
+	bool known;
+
+	g_mutex_lock(&backend->table_lock);
+	known = rings_are_known(backend, rings, n);
+	if (!known) {
+		say(backend, "the guest has rings in memory that is not for it");
+	} else {
+		g_mutex_lock(&backend->rings_lock);
+		for (unsigned i = 0; i < n; i++) {
+			backend->rings[i] = rings[i];
+			running |= rings[i].n > 0 ? UINT32_C(1) << i : 0;
+		}
+		__atomic_store_n(&backend->running, running, __ATOMIC_RELEASE);
+		g_mutex_unlock(&backend->rings_lock);
 	}
 	g_mutex_unlock(&backend->table_lock);
 	return known;
@@ -386,22 +403,11 @@ static bool rings_are_known(VhostBackend *backend, const VhostUserRing *rings, u
 int vhost_backend_start(VhostBackend *backend, uint64_t features, const VhostUserRing *rings,
 			unsigned n)
 {
-	uint32_t running = 0;
 	int rc;
 
 	g_assert(n <= VHOST_USER_MAX_RINGS);
-	if (!rings_are_known(backend, rings, n)) {
-		say(backend, "the guest has rings in memory that is not for it");
+	if (!set_rings(backend, rings, n))
 		return -EFAULT;
-	}
-	/* Known before the daemon is told, so that a removal meanwhile does not miss them. */
-	g_mutex_lock(&backend->rings_lock);
-	for (unsigned i = 0; i < n; i++) {
-		backend->rings[i] = rings[i];
-		running |= rings[i].n > 0 ? UINT32_C(1) << i : 0;
-	}
-	backend->running = running;
-	g_mutex_unlock(&backend->rings_lock);
 	rc = vhost_user_start(backend->vu, features, rings, n, RINGS_MS);
 	if (rc < 0)
 		end_after(backend, "asked to start", rc);
@@ -410,21 +416,17 @@ int vhost_backend_start(VhostBackend *backend, uint64_t features, const VhostUse
 
 void vhost_backend_stop(VhostBackend *backend)
 {
-	uint32_t running;
 	int rc = 0;
 
-	g_mutex_lock(&backend->rings_lock);
-	running = backend->running;
-	backend->running = 0;
-	g_mutex_unlock(&backend->rings_lock);
-	if (running == 0)
+	if (__atomic_load_n(&backend->running, __ATOMIC_ACQUIRE) == 0)
 		return;
 	if (vhost_user_is_open(backend->vu))
-		rc = vhost_user_stop(backend->vu, running, RINGS_MS);
+		rc = vhost_user_stop(backend->vu, &backend->running, RINGS_MS);
 	else
 		end_daemon(backend, "the connection is closed");
 	if (rc < 0)
 		end_after(backend, "asked to stop", rc);
+	__atomic_store_n(&backend->running, 0, __ATOMIC_RELEASE);
 }
 
 void vhost_backend_set_call(VhostBackend *backend, unsigned ring, int call_fd)

@@ -317,7 +317,12 @@ static int stop_ring(VhostUserConn *conn, unsigned index, int64_t deadline)
 	return vhost_user_conn_step(conn, &x, deadline);
 }
 
-int vhost_user_stop(VhostUser *vu, uint32_t rings, unsigned timeout_ms)
+static bool has_ring(const uint32_t *rings, unsigned index)
+{
+	return (__atomic_load_n(rings, __ATOMIC_ACQUIRE) >> index & 1) != 0;
+}
+
+int vhost_user_stop(VhostUser *vu, uint32_t *rings, unsigned timeout_ms)
 {
 	int64_t deadline = vhost_user_deadline(timeout_ms);
 	int rc = vhost_user_conn_begin(&vu->conn, deadline);
@@ -325,8 +330,11 @@ int vhost_user_stop(VhostUser *vu, uint32_t rings, unsigned timeout_ms)
 	if (rc < 0)
 		return rc;
 	for (unsigned i = 0; rc == 0 && i < VHOST_USER_MAX_RINGS; i++) {
-		if ((rings >> i & 1) != 0)
-			rc = stop_ring(&vu->conn, i, deadline);
+		if (!has_ring(rings, i))
+			continue;
+		rc = stop_ring(&vu->conn, i, deadline);
+		if (rc == 0)
+			__atomic_and_fetch(rings, ~(UINT32_C(1) << i), __ATOMIC_RELEASE);
 	}
 	vhost_user_conn_end(&vu->conn);
 	return rc;
@@ -344,7 +352,7 @@ int vhost_user_set_call(VhostUser *vu, unsigned ring, int call_fd, unsigned time
 	return rc;
 }
 
-int vhost_user_settle(VhostUser *vu, uint32_t rings, unsigned timeout_ms)
+int vhost_user_settle(VhostUser *vu, const uint32_t *rings, unsigned timeout_ms)
 {
 	int64_t deadline = vhost_user_deadline(timeout_ms);
 	int rc = vhost_user_conn_begin(&vu->conn, deadline);
@@ -352,7 +360,7 @@ int vhost_user_settle(VhostUser *vu, uint32_t rings, unsigned timeout_ms)
 	if (rc < 0)
 		return rc;
 	for (unsigned i = 0; rc == 0 && i < VHOST_USER_MAX_RINGS; i++) {
-		if ((rings >> i & 1) != 0)
+		if (has_ring(rings, i))
 			rc = tell_ring(&vu->conn, VHOST_USER_SET_VRING_ENABLE, i, 1, deadline);
 	}
 	vhost_user_conn_end(&vu->conn);

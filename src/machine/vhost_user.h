@@ -66,15 +66,19 @@ int vhost_user_set_regions(VhostUser *vu, const VhostUserRegion *regions, unsign
 /* FEATURES: what the guest chose of vhost_user_features(). Rings of no descriptors are left out. */
 int vhost_user_start(VhostUser *vu, uint64_t features, const VhostUserRing *rings, unsigned n,
 		     unsigned timeout_ms);
-/* When it returns 0, RINGS (a bit each) are not looked at any more; requests begun have ended. */
-int vhost_user_stop(VhostUser *vu, uint32_t rings, unsigned timeout_ms);
+/*
+ * RINGS here and in settle(): those that run, a bit each; atomic, and looked at when it is our
+ * turn. When it returns 0 none of them is looked at by the back end any more, requests begun have
+ * ended, and the bits are cleared.
+ */
+int vhost_user_stop(VhostUser *vu, uint32_t *rings, unsigned timeout_ms);
 int vhost_user_set_call(VhostUser *vu, unsigned ring, int call_fd, unsigned timeout_ms);
 /*
- * Returns 0 when requests that were begun before have ended, on each of RINGS, which run.
+ * Returns 0 when requests that were begun before have ended, on each of RINGS.
  * virtiofsd (1.x): it acknowledges the removal of a region at once, while a request being worked
  * on goes on with the table as it was; it does hold the ring's lock meanwhile, which enabling a
  * ring takes as well.
  */
-int vhost_user_settle(VhostUser *vu, uint32_t rings, unsigned timeout_ms);
+int vhost_user_settle(VhostUser *vu, const uint32_t *rings, unsigned timeout_ms);
 
 #endif

@@ -182,6 +182,60 @@ static void test_rings(void)
 	}
 }
 
+typedef struct Restarts {
+	VhostBackend *backend;
+	VhostUserRing rings[2];
+	unsigned n;
+	int is_done; /* atomic */
+} Restarts;
+
+static gpointer restart(gpointer opaque)
+{
+	Restarts *restarts = opaque;
+
+	for (unsigned i = 0; i < restarts->n; i++) {
+		g_assert_cmpint(vhost_backend_start(restarts->backend, 0, restarts->rings, 2), ==,
+				0);
+		vhost_backend_stop(restarts->backend);
+	}
+	__atomic_store_n(&restarts->is_done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Memory goes while a vCPU starts and stops the device: what had begun is waited for all the same.
+ */
+static void test_restarts(void)
+{
+	g_autoptr(VhostBackend) backend = NULL;
+	GuestRegion ram = region_make(0);
+	GuestRegion other = region_make(1);
+	int kick_fd = eventfd(0, EFD_CLOEXEC);
+	int call_fd = eventfd(0, EFD_CLOEXEC);
+	Restarts restarts = { .n = 200 };
+	Witness witness;
+	GThread *thread;
+
+	witness_init(&witness);
+	backend = trial_spawn_good(&honest[0], &witness);
+	g_assert_cmpint(region_add(backend, &ram), ==, 0);
+	restarts.backend = backend;
+	region_fill_rings(&ram, restarts.rings, kick_fd, call_fd);
+	thread = g_thread_new("vcpu", restart, &restarts);
+	while (!__atomic_load_n(&restarts.is_done, __ATOMIC_ACQUIRE)) {
+		g_assert_cmpint(region_add(backend, &other), ==, 0);
+		region_take(backend, &other);
+	}
+	g_thread_join(thread);
+	g_assert_true(vhost_backend_is_alive(backend));
+	g_assert_cmpuint(witness.n_broken, ==, 0);
+	vhost_backend_free(g_steal_pointer(&backend));
+	region_end(&ram);
+	region_end(&other);
+	close(kick_fd);
+	close(call_fd);
+	witness_clear(&witness);
+}
+
 /* ---- ends ---- */
 
 /* Killed by somebody: said once, and all goes on without it. */
@@ -257,6 +311,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/vhost-backend/regions", test_regions);
 	g_test_add_func("/protocol/vhost-backend/full", test_full);
 	g_test_add_func("/protocol/vhost-backend/rings", test_rings);
+	g_test_add_func("/protocol/vhost-backend/restarts", test_restarts);
 	g_test_add_func("/protocol/vhost-backend/killed", test_killed);
 	g_test_add_func("/protocol/vhost-backend/no-program", test_no_program);
 	g_test_add_func("/protocol/vhost-backend/flood", test_flood);
