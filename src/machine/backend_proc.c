@@ -2,6 +2,7 @@
 /* A daemon that serves one machine: started, listened to, and gone for certain when we say so. */
 #include "machine/backend_proc.h"
 
+#include "machine/log_limit.h"
 #include "util/autofd.h"
 
 #include <errno.h>
@@ -20,10 +21,6 @@
 #define MAX_LINE  512
 #define MAX_PROCS 4
 
-/* What a guest can make a daemon write is not to fill somebody's disk. */
-#define LOG_LINES 100
-#define LOG_US    (10 * G_USEC_PER_SEC)
-
 struct BackendProc {
 	char *name;
 	pid_t pid;
@@ -32,8 +29,7 @@ struct BackendProc {
 	void (*log)(void *opaque, const char *line);
 	void *opaque;
 	GThread *thread;
-	gint64 log_since; /* the thread's */
-	unsigned n_logged;
+	LogLimit log_limit; /* the thread's */
 
 	GMutex lock; /* over all below */
 	int pidfds[MAX_PROCS];
@@ -171,21 +167,10 @@ pid_t backend_proc_pid(const BackendProc *proc)
 
 /* ---- while it runs ---- */
 
-/* Whether one more line may be passed on now. */
-static bool may_log(BackendProc *proc)
-{
-	gint64 now = g_get_monotonic_time();
-
-	if (proc->n_logged == 0 || now - proc->log_since >= LOG_US) {
-		proc->log_since = now;
-		proc->n_logged = 0;
-	}
-	return ++proc->n_logged <= LOG_LINES;
-}
-
 static void pass_on_line(BackendProc *proc, char *line)
 {
 	g_autofree char *text = NULL;
+	const char *behind;
 
 	/* It is not trusted with our terminal. */
 	for (char *c = line; *c != '\0'; c++) {
@@ -198,10 +183,10 @@ static void pass_on_line(BackendProc *proc, char *line)
 	g_mutex_lock(&proc->lock);
 	g_strlcpy(proc->last_line, line, sizeof(proc->last_line));
 	g_mutex_unlock(&proc->lock);
-	if (proc->log == NULL || !may_log(proc))
+	behind = proc->log != NULL ? log_limit_pass(&proc->log_limit) : NULL;
+	if (behind == NULL)
 		return;
-	text = g_strdup_printf("%s: %s%s", proc->name, line,
-			       proc->n_logged == LOG_LINES ? " (more of this is left out)" : "");
+	text = g_strdup_printf("%s: %s%s", proc->name, line, behind);
 	proc->log(proc->opaque, text);
 }
 

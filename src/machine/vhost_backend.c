@@ -4,6 +4,7 @@
 
 #include "machine/backend_proc.h"
 #include "machine/backend_socket.h"
+#include "machine/log_limit.h"
 #include "util/autofd.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ struct VhostBackend {
 
 	GMutex table_lock; /* over regions; held while it is told of one */
 	GArray *regions;   /* VhostUserRegion, with descriptors of their own */
+	LogLimit blames;
 
 	GMutex rings_lock; /* over rings; never while anything waits */
 	VhostUserRing rings[VHOST_USER_MAX_RINGS];
@@ -48,6 +50,15 @@ static G_GNUC_PRINTF(2, 3) void say(VhostBackend *backend, const char *format, .
 	va_end(args);
 	line = g_strdup_printf("%s: %s", backend->name, text);
 	backend->log(backend->opaque, line);
+}
+
+/* Under the table's lock. What a guest does can be done again and again. */
+static void blame_guest(VhostBackend *backend, const char *what)
+{
+	const char *behind = log_limit_pass(&backend->blames);
+
+	if (behind != NULL)
+		say(backend, "the guest %s%s", what, behind);
 }
 
 /* Returns when it is gone; says WHY, unless something was said before. */
@@ -303,9 +314,8 @@ static int forget(VhostBackend *backend, const VhostUserRegion *region)
 		rc = vhost_user_stop(backend->vu, &backend->running, RINGS_MS);
 		if (rc < 0)
 			return rc;
-		say(backend,
-		    "the guest had its rings in memory that is taken back; it has to start "
-		    "the device anew");
+		blame_guest(backend, "had its rings in memory that is taken back; it has to start "
+				     "the device anew");
 		backend->broken(backend->opaque);
 	}
 	if (vhost_user_has_slots(backend->vu))
@@ -386,7 +396,7 @@ static bool set_rings(VhostBackend *backend, const VhostUserRing *rings, unsigne
 	g_mutex_lock(&backend->table_lock);
 	known = rings_are_known(backend, rings, n);
 	if (!known) {
-		say(backend, "the guest has rings in memory that is not for it");
+		blame_guest(backend, "has rings in memory that is not for it");
 	} else {
 		g_mutex_lock(&backend->rings_lock);
 		for (unsigned i = 0; i < n; i++) {

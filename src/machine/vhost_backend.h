@@ -50,7 +50,8 @@ pid_t vhost_backend_pid(const VhostBackend *backend);
 /* For guest_memory_listen(): OPAQUE is the VhostBackend. Read-only regions are left out. */
 extern const GuestListenerOps vhost_backend_listener_ops;
 
-/* 0 or -errno as in vhost_user.h; -EFAULT: a ring is not in a region it knows, it runs on. */
+/* 0 or -errno as in vhost_user.h; -EFAULT: a ring is not in a region it knows (0 is in none), and
+ * it runs on. */
 int vhost_backend_start(VhostBackend *backend, uint64_t features, const VhostUserRing *rings,
 			unsigned n);
 /* When it returns the guest's rings are not used any more. */

@@ -28,19 +28,9 @@ struct VirtioDevice {
 	void *opaque;
 };
 
-static void say(VirtioDevice *device, const char *text)
-{
-	g_autofree char *line = NULL;
-
-	if (device->log == NULL)
-		return;
-	line = g_strdup_printf("%s: %s", device->name, text);
-	device->log(device->opaque, line);
-}
-
 /* ---- rings ---- */
 
-/* The address in this process of LEN bytes that the device may use, or 0. */
+/* The address in this process of LEN bytes that the device may use, or 0, which it knows not. */
 static uint64_t find_part(VirtioDevice *device, uint64_t gpa, uint64_t len, uint64_t align)
 {
 	GuestRegion region;
@@ -52,19 +42,20 @@ static uint64_t find_part(VirtioDevice *device, uint64_t gpa, uint64_t len, uint
 	return (uintptr_t)region.hva + (gpa - region.gpa);
 }
 
-static bool find_ring(VirtioDevice *device, const VirtioQueue *queue, VhostUserRing *ret)
+static VhostUserRing find_ring(VirtioDevice *device, const VirtioQueue *queue)
 {
-	*ret = (VhostUserRing){
+	VhostUserRing ring = {
 		.n = queue->n,
 		.kick_fd = queue->kick_fd,
 		.call_fd = queue->call_fd,
 	};
+
 	if (queue->n == 0)
-		return true;
-	ret->desc_hva = find_part(device, queue->desc_gpa, DESC_LEN(queue->n), DESC_ALIGN);
-	ret->avail_hva = find_part(device, queue->avail_gpa, AVAIL_LEN(queue->n), AVAIL_ALIGN);
-	ret->used_hva = find_part(device, queue->used_gpa, USED_LEN(queue->n), USED_ALIGN);
-	return ret->desc_hva != 0 && ret->avail_hva != 0 && ret->used_hva != 0;
+		return ring;
+	ring.desc_hva = find_part(device, queue->desc_gpa, DESC_LEN(queue->n), DESC_ALIGN);
+	ring.avail_hva = find_part(device, queue->avail_gpa, AVAIL_LEN(queue->n), AVAIL_ALIGN);
+	ring.used_hva = find_part(device, queue->used_gpa, USED_LEN(queue->n), USED_ALIGN);
+	return ring;
 }
 
 static int start(void *opaque, uint64_t features, const VirtioQueue *queues, unsigned n)
@@ -72,12 +63,8 @@ static int start(void *opaque, uint64_t features, const VirtioQueue *queues, uns
 	VirtioDevice *device = opaque;
 	VhostUserRing rings[VIRTIO_PCI_MAX_QUEUES];
 
-	for (unsigned i = 0; i < n; i++) {
-		if (!find_ring(device, &queues[i], &rings[i])) {
-			say(device, "the guest's rings are not in its memory");
-			return -EFAULT;
-		}
-	}
+	for (unsigned i = 0; i < n; i++)
+		rings[i] = find_ring(device, &queues[i]);
 	return vhost_backend_start(device->backend, features, rings, n);
 }
 

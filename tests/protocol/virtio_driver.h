@@ -45,6 +45,16 @@ static inline void driver_log(void *opaque, const char *line)
 	g_mutex_unlock(&driver->lock);
 }
 
+static inline bool driver_has_said(Driver *driver, const char *text)
+{
+	bool found;
+
+	g_mutex_lock(&driver->lock);
+	found = strstr(driver->said->str, text) != NULL;
+	g_mutex_unlock(&driver->lock);
+	return found;
+}
+
 static inline void driver_init(Driver *driver)
 {
 	memset(driver, 0, sizeof(*driver));
