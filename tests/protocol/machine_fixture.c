@@ -354,9 +354,24 @@ static void make_pci(FakeMachine *machine)
 	}
 }
 
+static void make_memory(FakeMachine *machine, const FakeMachineLimits *limits)
+{
+	int rc = 0;
+
+	if (limits->max_maps)
+		vm_fake_set_max_maps(machine->vm, limits->max_maps);
+	machine->memory = guest_memory_new(machine->vm, !limits->no_dma);
+	if (!limits->ops)
+		return;
+	g_assert_cmpint(guest_memory_add_ram(machine->memory, limits->ram), ==, 0);
+	machine->listener = guest_memory_listen(machine->memory, limits->ops, limits->opaque,
+						limits->max_regions, &rc);
+	g_assert_cmpint(rc, ==, 0);
+}
+
 FakeMachine *fake_machine_new_with(Serve *serve, unsigned n_devices,
 				   const MachineWindowSpec *windows, unsigned n_windows,
-				   uint32_t max_maps)
+				   const FakeMachineLimits *limits)
 {
 	FakeMachine *machine = g_new0(FakeMachine, 1);
 
@@ -366,10 +381,8 @@ FakeMachine *fake_machine_new_with(Serve *serve, unsigned n_devices,
 	uuid_random(&machine->session);
 	g_mutex_init(&machine->lock);
 	machine->vm = vm_fake_new();
-	if (max_maps)
-		vm_fake_set_max_maps(machine->vm, max_maps);
 	machine->bus = machine_bus_new();
-	machine->memory = guest_memory_new(machine->vm, true);
+	make_memory(machine, limits);
 	compute_layout(machine, windows, n_windows);
 	make_pci(machine);
 	return machine;
@@ -378,7 +391,9 @@ FakeMachine *fake_machine_new_with(Serve *serve, unsigned n_devices,
 FakeMachine *fake_machine_new(Serve *serve, unsigned n_devices, const MachineWindowSpec *windows,
 			      unsigned n_windows)
 {
-	return fake_machine_new_with(serve, n_devices, windows, n_windows, 0);
+	const FakeMachineLimits none = { 0 };
+
+	return fake_machine_new_with(serve, n_devices, windows, n_windows, &none);
 }
 
 void fake_machine_free(FakeMachine *machine)
@@ -386,6 +401,8 @@ void fake_machine_free(FakeMachine *machine)
 	cxl_driver_free(machine->driver);
 	pci_host_free(machine->pci);
 	g_assert_cmpuint(guest_memory_n_regions(machine->memory), ==, 0);
+	if (machine->listener)
+		guest_memory_unlisten(machine->memory, machine->listener);
 	guest_memory_free(machine->memory);
 	machine_bus_free(machine->bus);
 	kvm_vm_free(machine->vm);

@@ -37,6 +37,7 @@ struct FakeMachine {
 	KvmVm *vm;
 	MachineBus *bus;
 	GuestMemory *memory;
+	GuestListener *listener;
 	MachineLayout layout;
 	PciHost *pci;
 	CxlDriver *driver;
@@ -51,10 +52,20 @@ FakeMachine *fake_machine_new(Serve *serve, unsigned n_devices, const MachineWin
 			      unsigned n_windows);
 void fake_machine_free(FakeMachine *machine);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FakeMachine, fake_machine_free)
-/* The pieces of memory devices may lend are limited to MAX_MAPS in all: before devices attach. */
+/* What limits the memory that devices may lend, before they attach. */
+typedef struct FakeMachineLimits {
+	uint32_t max_maps; /* slots in all; 0 = as many as ever */
+	/* A back end with a table of MAX_REGIONS, which hears of RAM too; OPS may be NULL. */
+	const GuestListenerOps *ops;
+	void *opaque;
+	uint32_t max_regions;
+	const GuestRegion *ram;
+	bool no_dma; /* it hears of nothing else */
+} FakeMachineLimits;
+
 FakeMachine *fake_machine_new_with(Serve *serve, unsigned n_devices,
 				   const MachineWindowSpec *windows, unsigned n_windows,
-				   uint32_t max_maps);
+				   const FakeMachineLimits *limits);
 
 /* Firmware, then the driver up to the list of devices. */
 void fake_machine_boot(FakeMachine *machine);

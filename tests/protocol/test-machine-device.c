@@ -187,6 +187,7 @@ static void test_partial_release(void)
 /* What cannot be mapped is refused when it is offered, with the host's limit as the reason. */
 static void test_limits(void)
 {
+	const FakeMachineLimits limits = { .max_maps = 10 };
 	g_autoptr(Serve) serve = serve_new();
 	g_autoptr(FakeMachine) machine = NULL;
 	g_autofree char *error = NULL;
@@ -196,7 +197,7 @@ static void test_limits(void)
 	add_device(serve, 0, "'dc-regions': [{'size': 268435456}]");
 	serve_add_backend(serve, "kv", TAG_A, 8 * MIB);
 	/* Of 10 slots half are for other things. */
-	machine = fake_machine_new_with(serve, 1, NULL, 0, 10);
+	machine = fake_machine_new_with(serve, 1, NULL, 0, &limits);
 	device = &machine->devices[0];
 	fake_machine_boot(machine);
 	fake_machine_program(machine, &device->memdev, 1, region_dpa(device), REGION, 0);
