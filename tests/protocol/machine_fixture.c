@@ -552,14 +552,35 @@ void fake_device_serve(FakeDevice *device)
 	g_assert_cmpstr(rc < 0 ? cxl_driver_error(device->machine->driver) : "", ==, "");
 }
 
+static void poll_once(FakeDevice *device, gint64 end)
+{
+	int n = cxl_dcd_poll(device->dcd, 100);
+
+	g_assert_cmpint(g_get_monotonic_time(), <, end);
+	g_assert_cmpstr(n < 0 ? cxl_driver_error(device->machine->driver) : "", ==, "");
+}
+
 void fake_device_poll(FakeDevice *device, const unsigned *counter, unsigned value)
 {
 	gint64 end = g_get_monotonic_time() + WAIT_US;
 
-	while (*counter < value) {
-		int n = cxl_dcd_poll(device->dcd, 100);
+	while (*counter < value)
+		poll_once(device, end);
+}
 
-		g_assert_cmpint(g_get_monotonic_time(), <, end);
-		g_assert_cmpstr(n < 0 ? cxl_driver_error(device->machine->driver) : "", ==, "");
+void fake_device_take(FakeDevice *device, Serve *serve, const char *name, const char *tag)
+{
+	unsigned n_mapped = device->n_mapped, n_refused = device->n_refused;
+	gint64 end = g_get_monotonic_time() + WAIT_US;
+
+	serve_offer(serve, tag);
+	while (device->n_mapped == n_mapped) {
+		poll_once(device, end);
+		if (device->n_refused == n_refused)
+			continue;
+		n_refused = device->n_refused;
+		/* It has been declined for that. */
+		serve_wait_backend(serve, name, "free");
+		serve_offer(serve, tag);
 	}
 }

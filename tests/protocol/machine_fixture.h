@@ -82,6 +82,11 @@ void fake_machine_wait_there(FakeMachine *machine, uint64_t gpa);
 void fake_device_serve(FakeDevice *device);
 /* Until *COUNTER has reached VALUE. */
 void fake_device_poll(FakeDevice *device, const unsigned *counter, unsigned value);
+/*
+ * Offers dev0 the backend with this name and tag and polls until the device has it. A response has
+ * a second by the pool's clock, which can be too short on a machine that is busy: then once more.
+ */
+void fake_device_take(FakeDevice *device, Serve *serve, const char *name, const char *tag);
 /* Until the machine has said TEXT N times. */
 void fake_machine_wait_said(FakeMachine *machine, const char *text, unsigned n);
 

@@ -140,8 +140,7 @@ static void test_extents(void)
 
 	serve_add_backend(serve, "kv", TAG_A, 8 * MIB);
 	for (unsigned i = 0; i < 5; i++) {
-		serve_offer(serve, TAG_A);
-		fake_device_poll(device, &device->n_mapped, i + 1);
+		fake_device_take(device, serve, "kv", TAG_A);
 		g_assert_cmphex(device->hpa, ==, dc);
 		g_assert_true(vm_fake_find(machine->vm, dc, &slot));
 		g_assert_cmpuint(slot.gpa, ==, dc);
@@ -168,8 +167,7 @@ static void test_partial_release(void)
 	uint64_t dc = machine->layout.windows[0].hpa + REGION, dpa = region_dpa(device);
 
 	serve_add_backend(serve, "kv", TAG_A, 8 * MIB);
-	serve_offer(serve, TAG_A);
-	fake_device_poll(device, &device->n_mapped, 1);
+	fake_device_take(device, serve, "kv", TAG_A);
 	for (unsigned i = 0; i < 4; i++)
 		fake_machine_set_word(machine, dc + i * BLOCK, WORD_A + i);
 	g_assert_cmpint(cxl_dcd_release_range(device->dcd, dpa + BLOCK, BLOCK), >=, 0);
@@ -209,8 +207,7 @@ static void test_limits(void)
 		"{'offset': 8388608, 'len': 2097152}, {'offset': 12582912, 'len': 2097152}, "
 		"{'offset': 16777216, 'len': 2097152}, {'offset': 20971520, 'len': 2097152}]");
 	g_test_message("%s", error);
-	serve_offer(serve, TAG_A);
-	fake_device_poll(device, &device->n_mapped, 1);
+	fake_device_take(device, serve, "kv", TAG_A);
 }
 
 /* ---- going away ---- */
@@ -228,8 +225,7 @@ static void test_restart(void)
 
 	serve_add_backend(serve, "kv", TAG_A, 4 * MIB);
 	serve_add_backend(serve, "more", TAG_B, 2 * MIB);
-	serve_offer(serve, TAG_A);
-	fake_device_poll(device, &device->n_mapped, 1);
+	fake_device_take(device, serve, "kv", TAG_A);
 	fake_machine_set_word(machine, ram, WORD_A);
 	fake_machine_set_word(machine, dc, WORD_B);
 	for (unsigned i = 0; i < N_RESTARTS; i++) {
@@ -247,8 +243,7 @@ static void test_restart(void)
 		g_assert_cmphex(fake_machine_word(machine, ram), ==, WORD_A);
 		serve_wait_backend(serve, "more", "free");
 		/* Nothing of the driver's was touched: interrupts and mailbox work as before. */
-		serve_offer(serve, TAG_B);
-		fake_device_poll(device, &device->n_mapped, i + 2);
+		fake_device_take(device, serve, "more", TAG_B);
 		serve_ask_back(serve, TAG_B);
 		fake_device_poll(device, &device->n_released, i + 1);
 		serve_wait_backend(serve, "more", "free");
@@ -292,8 +287,7 @@ static void test_stands_still(void)
 	g_thread_join(thread);
 	g_assert_cmphex(reader.value, ==, PCI_VENDOR_CXL);
 	g_assert_cmphex(fake_machine_word(machine, ram), ==, WORD_A);
-	serve_offer(serve, TAG_A);
-	fake_device_poll(device, &device->n_mapped, 1);
+	fake_device_take(device, serve, "kv", TAG_A);
 	serve_ask_back(serve, TAG_A);
 	fake_device_poll(device, &device->n_released, 1);
 	serve_wait_backend(serve, "kv", "free");
@@ -330,8 +324,7 @@ static void test_boot_again(gconstpointer pool_restarts)
 	uint64_t ram = machine->layout.windows[0].hpa, dc = ram + REGION;
 
 	serve_add_backend(serve, "kv", TAG_A, 4 * MIB);
-	serve_offer(serve, TAG_A);
-	fake_device_poll(device, &device->n_mapped, 1);
+	fake_device_take(device, serve, "kv", TAG_A);
 	fake_machine_set_word(machine, ram + 64, WORD_A);
 	fake_machine_set_word(machine, dc, WORD_B);
 	if (pool_restarts)
