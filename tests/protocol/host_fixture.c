@@ -597,27 +597,6 @@ void host_protection(const void *hva, uint64_t len, char ret[5])
 	g_assert_cmphex((uintptr_t)hva + len, <=, end);
 }
 
-unsigned host_n_fds(void)
-{
-	g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
-	unsigned n = 0;
-
-	while (g_dir_read_name(dir))
-		n++;
-	return n;
-}
-
-unsigned host_n_mappings(void)
-{
-	g_autofree char *text = NULL;
-	unsigned n = 0;
-
-	g_assert_true(g_file_get_contents("/proc/self/maps", &text, NULL, NULL));
-	for (const char *c = text; *c; c++)
-		n += *c == '\n';
-	return n;
-}
-
 void host_assert_n_mappings(unsigned before)
 {
 	/*
@@ -625,5 +604,5 @@ void host_assert_n_mappings(unsigned before)
 	 * arena in two parts, and from glibc 2.41 on a page of getrandom() state.
 	 */
 	if (!HOST_IS_INSTRUMENTED)
-		g_assert_cmpuint(host_n_mappings(), <=, before + 12);
+		g_assert_cmpuint(count_mappings(), <=, before + 12);
 }

@@ -9,6 +9,7 @@
  * every memory link run on threads of their own.
  */
 
+#include "../unit/process-counts.h"
 #include "host/process_host.h"
 #include "pool/pool.h"
 
@@ -141,8 +142,6 @@ void host_assert_fill(const uint8_t *hva, uint64_t len, uint64_t seed, uint64_t 
 
 /* Protection of the mapping at HVA, like "r--s"; LEN must lie in it. */
 void host_protection(const void *hva, uint64_t len, char ret[5]);
-unsigned host_n_fds(void);
-unsigned host_n_mappings(void);
 /* No more than BEFORE, but for what threads and the allocator took meanwhile. */
 void host_assert_n_mappings(unsigned before);
 

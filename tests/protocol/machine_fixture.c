@@ -348,7 +348,6 @@ static void make_pci(FakeMachine *machine)
 		machine->devices[i] = (FakeDevice){
 			.machine = machine,
 			.index = i,
-			.verdict = CXL_RELEASE_GROUP,
 		};
 		attach(machine, i);
 	}
@@ -516,33 +515,18 @@ static void on_mapped(void *opaque, const CxlDcGroup *group)
 	device->n_mapped++;
 	device->hpa = group->extents[0].hpa;
 	device->len = group->extents[0].len;
-	device->n_extents = group->n_extents;
-}
-
-static void on_refused(void *opaque, const CxlDcGroup *group, int rc)
-{
-	((FakeDevice *)opaque)->n_refused++;
 }
 
 static CxlRelease on_release(void *opaque, const CxlDcGroup *group, const CxlDpaRange *ranges,
 			     uint32_t n)
 {
-	FakeDevice *device = opaque;
-
-	device->n_released++;
-	return device->verdict;
-}
-
-static void on_revoked(void *opaque, const CxlDcGroup *group, const CxlDpaRange *ranges, uint32_t n)
-{
-	((FakeDevice *)opaque)->n_revoked++;
+	((FakeDevice *)opaque)->n_released++;
+	return CXL_RELEASE_GROUP;
 }
 
 static const CxlDcdOps dcd_ops = {
 	.mapped = on_mapped,
-	.refused = on_refused,
 	.release = on_release,
-	.revoked = on_revoked,
 };
 
 void fake_device_serve(FakeDevice *device)

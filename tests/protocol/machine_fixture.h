@@ -25,10 +25,8 @@ typedef struct FakeDevice {
 	unsigned n_vectors;
 	CxlMemdev *memdev;
 	CxlDcd *dcd;
-	unsigned n_mapped, n_released, n_revoked, n_refused;
+	unsigned n_mapped, n_released;
 	uint64_t hpa, len; /* of the first extent mapped last */
-	unsigned n_extents;
-	CxlRelease verdict;
 } FakeDevice;
 
 struct FakeMachine {

@@ -3,10 +3,10 @@
 #ifndef TESTS_MEM_LINK_RAW_H
 #define TESTS_MEM_LINK_RAW_H
 
+#include "../unit/process-counts.h"
 #include "link/mem_link_wire.h"
 #include "util/fdpass.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -28,17 +28,6 @@
 static inline void raw_pair(int ret_fds[2])
 {
 	g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_fds), ==, 0);
-}
-
-static inline unsigned count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
 }
 
 static inline int sealed_memfd(uint64_t len, unsigned seals)

@@ -305,7 +305,7 @@ static void test_dynamic(gconstpointer data)
 		if (i > 0)
 			host_assert_n_mappings(n_mappings);
 		else
-			n_mappings = host_n_mappings();
+			n_mappings = count_mappings();
 	}
 	host_end_free(set.host);
 	pool_free(set.pool);

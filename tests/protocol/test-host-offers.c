@@ -126,7 +126,7 @@ static void check_n(unsigned n)
 	ListCall call = { .device = device, .extents = list, .n = n };
 	HostPort *port = &host->ports[0];
 	uint64_t base = host_region_dpa(port, PLAIN);
-	unsigned n_maps = host_n_mappings();
+	unsigned n_maps = count_mappings();
 
 	host_backend(pool, 1, n * SMALL);
 	host_give(port, 1, extents, n);

@@ -197,17 +197,16 @@ static void test_stress(void)
 	start(&stress);
 	for (unsigned i = 0; i < N_WARM_UP; i++)
 		cycle(&stress, i);
-	n_fds = host_n_fds();
-	n_mappings = host_n_mappings();
+	n_fds = count_fds();
+	n_mappings = count_mappings();
 	len = anonymous_len();
 	for (unsigned i = 0; i < N_CYCLES; i++)
 		cycle(&stress, i);
-	g_test_message("descriptors %u, then %u; mappings %u, then %u; %" PRIu64
-		       " KiB, then %" PRIu64,
-		       n_fds, host_n_fds(), n_mappings, host_n_mappings(), len / KIB,
-		       anonymous_len() / KIB);
+	g_test_message(
+		"descriptors %u, then %u; mappings %u, then %u; %" PRIu64 " KiB, then %" PRIu64,
+		n_fds, count_fds(), n_mappings, count_mappings(), len / KIB, anonymous_len() / KIB);
 	g_test_message("the slowest acceptance took %" PRIu64 " us", stress.slowest_us);
-	g_assert_cmpuint(host_n_fds(), ==, n_fds);
+	g_assert_cmpuint(count_fds(), ==, n_fds);
 	g_assert_cmpuint(allocated_len(&stress), ==, 0);
 	host_assert_n_mappings(n_mappings);
 	if (!HOST_IS_INSTRUMENTED)
@@ -235,14 +234,14 @@ static void test_sessions(void)
 		host_end_free(host);
 		/* The pool has seen the end of it when its descriptors are gone. */
 		for (gint64 end = g_get_monotonic_time() + WAIT_US;
-		     i > 2 && host_n_fds() > n_fds && g_get_monotonic_time() < end;)
+		     i > 2 && count_fds() > n_fds && g_get_monotonic_time() < end;)
 			g_usleep(1000);
 		if (i <= 2) {
 			g_usleep(50000);
-			n_fds = host_n_fds();
-			n_mappings = host_n_mappings();
+			n_fds = count_fds();
+			n_mappings = count_mappings();
 		}
-		g_assert_cmpuint(host_n_fds(), <=, n_fds);
+		g_assert_cmpuint(count_fds(), <=, n_fds);
 		host_assert_n_mappings(n_mappings);
 	}
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The keeper's protocol, byte by byte: every request, every refusal, peers that misbehave. */
+#include "../unit/process-counts.h"
 #include "keeper_fixture.h"
 
 typedef struct StoreMessage {
@@ -186,18 +187,6 @@ static const Malformed malformed[] = {
 	{ "bye before hello",     8,           KEEPER_BYE,    0,    0, false, KEEPER_REFUSED },
 };
 /* clang-format on */
-
-static unsigned count_fds_of(pid_t pid)
-{
-	g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int)pid);
-	g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-	unsigned n = 0;
-
-	g_assert_nonnull(dir);
-	while (g_dir_read_name(dir) != NULL)
-		n++;
-	return n;
-}
 
 static void send_malformed(const Keeper *keeper, const Malformed *message)
 {

@@ -3,10 +3,10 @@
  */
 #include "machine_fixture.h"
 
+#include "../unit/process-counts.h"
 #include "cxl/component.h"
 #include "cxl/pci.h"
 
-#include <dirent.h>
 #include <string.h>
 
 #define REGION     (256 * MIB)
@@ -168,29 +168,6 @@ static void test_anything(void)
 
 /* ---- for long ---- */
 
-static unsigned count_entries(const char *path)
-{
-	DIR *dir = opendir(path);
-	unsigned n = 0;
-
-	g_assert_nonnull(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
-static unsigned count_mappings(void)
-{
-	g_autofree char *text = NULL;
-	unsigned n = 0;
-
-	g_assert_true(g_file_get_contents("/proc/self/maps", &text, NULL, NULL));
-	for (const char *at = text; (at = strchr(at, '\n')); at++)
-		n++;
-	return n;
-}
-
 static void cycle(Serve *serve, FakeDevice *device, unsigned i)
 {
 	fake_device_take(device, serve, "kv", TAG_A);
@@ -221,11 +198,11 @@ static void test_cycles(void)
 		cycle(serve, device, i);
 		if (i > 4)
 			continue;
-		n_fds = count_entries("/proc/self/fd");
+		n_fds = count_fds();
 		n_mappings = count_mappings();
 		n_slots = vm_fake_n_slots(machine->vm);
 	}
-	g_assert_cmpuint(count_entries("/proc/self/fd"), ==, n_fds);
+	g_assert_cmpuint(count_fds(), ==, n_fds);
 	g_assert_cmpuint(vm_fake_n_slots(machine->vm), ==, n_slots);
 	/* The allocator may have taken some. */
 	g_assert_cmpuint(count_mappings(), <, n_mappings + N_CYCLES / 2);

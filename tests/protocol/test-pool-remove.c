@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Devices that go, and pools that end, while hosts are connected and commands under way. */
+#include "../unit/process-counts.h"
 #include "pool_fixture.h"
 
-#include <dirent.h>
 #include <glib/gstdio.h>
 #include <sys/socket.h>
 
 #define TAG 1
-
-static unsigned count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 /* An open command that asked for an interrupt; the link says nothing to it. */
 static void start_with_interrupt(TestHost *host)

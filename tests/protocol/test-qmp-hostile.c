@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* QMP server against clients that mean harm: what is not QMP gets an error and the end. */
 #include "qmp_fixture.h"
+#include "../unit/process-counts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,17 +10,6 @@
 
 #define EXECUTE(name) "{\"execute\": \"" name "\"}"
 #define N_CONNECTS    10000
-
-static unsigned count_fds(void)
-{
-	GDir *dir = g_dir_open("/proc/self/fd", 0, NULL);
-	unsigned n = 0;
-
-	while (g_dir_read_name(dir))
-		n++;
-	g_dir_close(dir);
-	return n - 1;
-}
 
 static uint64_t resident_len(void)
 {

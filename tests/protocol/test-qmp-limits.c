@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* QMP server: slow readers, too many clients, who is let in, descriptors that run out. */
 #include "qmp_fixture.h"
+#include "../unit/process-counts.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -11,17 +12,6 @@
 
 #define EXECUTE(name) "{\"execute\": \"" name "\"}"
 #define PATIENCE_US   (60 * G_TIME_SPAN_SECOND)
-
-static unsigned count_fds(void)
-{
-	GDir *dir = g_dir_open("/proc/self/fd", 0, NULL);
-	unsigned n = 0;
-
-	while (g_dir_read_name(dir))
-		n++;
-	g_dir_close(dir);
-	return n - 1;
-}
 
 /* ---- slow readers ---- */
 

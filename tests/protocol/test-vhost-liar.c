@@ -3,6 +3,7 @@
  */
 #include "vhost_trial.h"
 
+#include "../unit/process-counts.h"
 #include "machine/vhost_user_wire.h"
 
 #include <errno.h>
@@ -32,16 +33,6 @@ static const HelloLie hello_lies[] = {
 	{ { FAKE_LISTENS, LIE_EXIT, VHOST_USER_GET_FEATURES, 0 }, "exit code 3: no more of this" },
 	{ { 0, LIE_EXIT, VHOST_USER_GET_FEATURES, 1 }, "which process" },
 };
-
-static unsigned count_fds(void)
-{
-	g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
-	unsigned n = 0;
-
-	while (g_dir_read_name(dir) != NULL)
-		n++;
-	return n;
-}
 
 static void test_hello_lies(void)
 {

@@ -4,9 +4,9 @@
 #define TESTS_VFU_FIXTURE_H
 
 #include "link/vfu_server.h"
+#include "../unit/process-counts.h"
 #include "link/vfu_wire.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -182,18 +182,6 @@ static inline void fake_pump(Fake *fake)
 }
 
 /* ---- raw clients ---- */
-
-static inline unsigned count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	g_assert_nonnull(dir);
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static inline int fake_attach(Fake *fake)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Who is at the other end of a socket, also when that process is gone or its pid is another's. */
 #include "link/socket_peer.h"
+#include "process-counts.h"
 
 #include <fcntl.h>
 #include <glib.h>
@@ -10,16 +11,6 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static unsigned count_fds(void)
-{
-	g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
-	unsigned n = 0;
-
-	while (g_dir_read_name(dir))
-		n++;
-	return n;
-}
 
 static void test_self(void)
 {

@@ -4,6 +4,7 @@
 #include "util/fdpass.h"
 #include "util/size.h"
 #include "util/uuid.h"
+#include "process-counts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -176,17 +177,6 @@ static void test_uuid_table(void)
 }
 
 /* Descriptors in use, so that a test sees one left behind. */
-static int count_fds(void)
-{
-	g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
-	int n = 0;
-
-	g_assert_nonnull(dir);
-	while (g_dir_read_name(dir) != NULL)
-		n++;
-	return n;
-}
-
 typedef struct Pair {
 	int a;
 	int b;

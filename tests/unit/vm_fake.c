@@ -320,16 +320,6 @@ unsigned vm_fake_take_irqs(KvmVm *vm, uint64_t address, uint32_t data)
 	return n;
 }
 
-unsigned vm_fake_n_msis(KvmVm *vm)
-{
-	unsigned n;
-
-	g_mutex_lock(&vm->lock);
-	n = vm->msis->len;
-	g_mutex_unlock(&vm->lock);
-	return n;
-}
-
 /* ---- event descriptors ---- */
 
 int kvm_vm_ioeventfd(KvmVm *vm, uint64_t gpa, uint32_t len, int fd, bool on)

@@ -27,7 +27,6 @@ void vm_fake_access(KvmVm *vm, MachineBus *bus, uint64_t gpa, void *buf, uint64_
 		    bool is_write);
 /* Interrupts with this message that were delivered since the last time. */
 unsigned vm_fake_take_irqs(KvmVm *vm, uint64_t address, uint32_t data);
-unsigned vm_fake_n_msis(KvmVm *vm);
 /* An IOAPIC pin: its level, and rising edges since the last time. */
 bool vm_fake_level(KvmVm *vm, unsigned gsi);
 unsigned vm_fake_take_edges(KvmVm *vm, unsigned gsi);
