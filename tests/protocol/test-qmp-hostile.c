@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* QMP server against clients that mean harm: what is not QMP gets an error and the end. */
-#include "qmp_fixture.h"
 #include "../unit/process-counts.h"
+#include "qmp_fixture.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* QMP server: slow readers, too many clients, who is let in, descriptors that run out. */
-#include "qmp_fixture.h"
 #include "../unit/process-counts.h"
+#include "qmp_fixture.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -3,8 +3,8 @@
 #ifndef TESTS_VFU_FIXTURE_H
 #define TESTS_VFU_FIXTURE_H
 
-#include "link/vfu_server.h"
 #include "../unit/process-counts.h"
+#include "link/vfu_server.h"
 #include "link/vfu_wire.h"
 
 #include <errno.h>

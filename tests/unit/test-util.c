@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sizes, UUIDs, descriptor passing and descriptor cleanup. */
+#include "process-counts.h"
 #include "util/autofd.h"
 #include "util/fdpass.h"
 #include "util/size.h"
 #include "util/uuid.h"
-#include "process-counts.h"
 
 #include <errno.h>
 #include <fcntl.h>
