@@ -7,6 +7,7 @@
 #include "machine/guest/kernel.h"
 #include "machine/guest/program.h"
 #include "machine/kvm_probe.h"
+#include "machine/vm.h"
 
 #include <gio/gio.h>
 
@@ -21,6 +22,23 @@ static void check_kvm(const CliArgs *args, DoctorFinding *ret)
 	doctor_found(ret, "%s", why);
 	doctor_cure(ret, DOCTOR_LIMITED,
 		    "run machines where KVM can, or see them emulated with make demo-nested");
+}
+
+static void check_kvm_slots(const CliArgs *args, DoctorFinding *ret)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(KvmVm) vm = kvm_vm_new(NULL, &error);
+
+	if (!vm) {
+		doctor_found(ret, "not to be found out without KVM");
+	} else if (kvm_vm_unmap_is_cheap(vm)) {
+		doctor_found(ret, "an extent that is given back costs the guest nothing else");
+	} else {
+		doctor_found(ret, "KVM unmaps all of a guest's memory with every extent");
+		doctor_cure(ret, DOCTOR_LIMITED,
+			    "run Linux 6.12 or later: until then a guest faults anew on all it "
+			    "uses whenever an extent is given back");
+	}
 }
 
 /* As softdcd run would choose it. */
@@ -95,6 +113,7 @@ static void check_passt(const CliArgs *args, DoctorFinding *ret)
 
 const DoctorCheck doctor_guest_checks[] = {
 	{ "kvm", false, "softdcd run", check_kvm },
+	{ "kvm-slots", false, "giving back extents under softdcd run", check_kvm_slots },
 	{ "guest-kernel", false, "softdcd run without --kernel", check_kernel },
 	{ "guest-programs", false, "softdcd run without --initrd", check_programs },
 	{ "virtiofsd", false, "softdcd run --share and --root", check_virtiofsd },

@@ -183,8 +183,9 @@ static void check_hugetlb(const CliArgs *args, DoctorFinding *ret)
 	doctor_found(ret, "%" PRIu64 " pages of %s are free, %" PRIu64 " more may be made", n_free,
 		     human, n_more);
 	if (!n_free && !n_more)
-		doctor_cure(ret, DOCTOR_LIMITED,
-			    "sysctl vm.nr_hugepages=N before --type hugetlb is used");
+		doctor_cure(
+			ret, DOCTOR_LIMITED,
+			"sysctl vm.nr_hugepages=N before --type hugetlb is used or a guest starts");
 }
 
 static void check_devdax(const CliArgs *args, DoctorFinding *ret)
@@ -215,7 +216,7 @@ const DoctorCheck doctor_machine_checks[] = {
 	{ "memory", false, "backends", check_memory },
 	{ "address-space", false, "process hosts", check_address_space },
 	{ "map-count", false, "process hosts with many extents", check_map_count },
-	{ "hugetlb", false, "backends of type hugetlb", check_hugetlb },
+	{ "hugetlb", false, "backends of type hugetlb and guests' own memory", check_hugetlb },
 	{ "devdax", false, "backends of type devdax", check_devdax },
 	{ .name = NULL },
 };

@@ -223,6 +223,16 @@ static bool make_parts(Run *run, GError **error)
 	}
 }
 
+/* Said once, to who wants to know; softdcd doctor has the cure. */
+static void tell_limits(const Run *run)
+{
+	if (run->has_booted || !run->config->verbose || !run->config->n_devices ||
+	    kvm_vm_unmap_is_cheap(run->parts->vm))
+		return;
+	say(run, "this kernel's KVM unmaps all of the guest's memory whenever an extent is given "
+		 "back; Linux 6.12 and later do not");
+}
+
 static bool boot(Run *run, int signal_fd, int *ret_code, GError **error)
 {
 	g_autofree MachineParts *parts = g_new0(MachineParts, 1);
@@ -233,6 +243,7 @@ static bool boot(Run *run, int signal_fd, int *ret_code, GError **error)
 	watch_signals(run, signal_fd);
 	if (!make_parts(run, error))
 		return has_ended(run);
+	tell_limits(run);
 	ok = machine_parts_start(parts, error);
 	if (ok) {
 		while (!has_ended(run))

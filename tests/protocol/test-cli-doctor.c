@@ -36,6 +36,16 @@ static void answer_pool(Fake *fake, const char *version, const char *ledger, con
 	fake_answer(fake, "query-pool", pool);
 }
 
+/* Which kernel mends it, where it is to be mended. */
+static void check_slots(JsonNode *out)
+{
+	JsonObject *check = find_check(out, "kvm-slots");
+
+	if (strcmp(json_object_get_string_member(check, "state"), "ok") != 0)
+		g_assert_nonnull(
+			strstr(json_object_get_string_member(check, "cure"), "Linux 6.12"));
+}
+
 /* Whatever this machine has: each finding is whole, and the exit code is their sum. */
 static void test_findings(void)
 {
@@ -50,6 +60,7 @@ static void test_findings(void)
 	out = fake_out_json(fake);
 	list = json_node_get_array(out);
 	g_assert_cmpuint(json_array_get_length(list), >=, 14);
+	check_slots(out);
 	for (guint i = 0; i < json_array_get_length(list); i++) {
 		JsonObject *check = json_array_get_object_element(list, i);
 		const char *state = json_object_get_string_member(check, "state");
