@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Starts measured guests, ours and QEMU's; prints "@figure NAME JSON" for each result.  $KERNEL,
-# $INITRD and $QEMU are given, and what the tests' host-functions offer.
+# Starts measured guests, ours and QEMU's; prints "@figure NAME JSON" for each result of $ONLY, or for
+# all.  $KERNEL, $INITRD and $QEMU are given, and what the tests' host-functions offer.
 tag=5be1f00d-2a6b-4f43-9c1e-000000000001
 cmdline="panic=-1 quiet"
+rounds=7
 
 # run_ours WHAT OPTIONS...: a guest that measures this; in a process of its own, which it becomes
 run_ours()
@@ -13,13 +14,13 @@ run_ours()
 		--append "$cmdline bench=$what" "$@" </dev/null
 }
 
-# run_qemu WHAT OPTIONS...: the same guest; its RAM is a shared file as ours is. Linux gives up where
+# run_qemu WHAT OPTIONS...: the same in QEMU; the RAM is a shared file as ours is. Linux gives up where
 # an emulated host is too slow for its check of QEMU's timer.
 run_qemu()
 {
 	what=$1
 	shift
-	$QEMU -nodefaults -no-user-config -display none -no-reboot -serial stdio -accel kvm \
+	exec $QEMU -nodefaults -no-user-config -display none -no-reboot -serial stdio -accel kvm \
 		-cpu host,-hypervisor -smp 1 -m 1G -object memory-backend-memfd,id=ram,size=1G,share=on \
 		-kernel "$KERNEL" -initrd "$INITRD" -append "console=ttyS0 no_timer_check $cmdline bench=$what" "$@" </dev/null
 }
@@ -36,17 +37,62 @@ type3()
 		"-device cxl-type3,bus=rp$1,volatile-memdev=ram$1,id=mem$1"
 }
 
-# result NAME: of the guest whose console this reads; without one the others go on
-result()
+# measured NAME COMMAND...: what its guest measures, and the host's pages meanwhile; without a result
+# the others go on
+measured()
 {
-	tr -d '\r' >"$WORK/console"
-	line=$(sed -n 's/^@result //p' "$WORK/console")
+	name=$1
+	shift
+	wanted "$name" || return 0
+	: >"$WORK/console"
+	"$@" >"$WORK/console" 2>&1 &
+	guest=$! polls=0
+	(until_true 1500 is_done) || true
+	line=$(tr -d '\r' <"$WORK/console" | sed -n 's/^@result //p')
 	if [ -n "$line" ]; then
-		echo "@figure $1 $line"
+		echo "@figure $name {\"guest\": $line, \"host\": $(host_pages $guest)}"
 	else
-		echo "@missing $1"
+		echo "@missing $name"
 		tail -n 40 "$WORK/console"
 	fi
+	kill $guest 2>/dev/null || true
+	wait $guest || true
+}
+
+# Who waits for this host wants to hear of it.
+is_done()
+{
+	polls=$((polls + 1))
+	test $((polls % 50)) != 0 || echo "waiting for $name"
+	grep -q '^@done' "$WORK/console" || has_ended "$guest"
+}
+
+# wanted NAME: whether this figure is asked for; all are if none is
+wanted()
+{
+	case " ${ONLY:-$1} " in
+	*" $1 "*) ;;
+	*) return 1 ;;
+	esac
+}
+
+# host_pages PID: of the guest's own memory and of a device's, which is smaller: how many percent are
+# mapped in huge pages here
+host_pages()
+{
+	awk '
+		/^[0-9a-f]+-/ { memfd = /memfd:/ }
+		/^Size:/ { what = $2 > 512 * 1024 ? "ordinary" : $2 > 64 * 1024 ? "memory" : "" }
+		!memfd || what == "" { next }
+		/^(Rss|Shared_Hugetlb|Private_Hugetlb):/ { all[what] += $2 }
+		/^(ShmemPmdMapped|Shared_Hugetlb|Private_Hugetlb):/ { huge[what] += $2 }
+		END {
+			printf "{"
+			for (what in all)
+				printf "%s\"%s\": %d", n++ ? ", " : "", what,
+				       all[what] ? huge[what] * 100 / all[what] : 0
+			print "}"
+		}' "/proc/$1/smaps"
 }
 
 # until_init COMMAND...: centiseconds from its start until its guest's first process says so
@@ -73,32 +119,44 @@ softdcd device add ram0 --ram 256M >/dev/null
 softdcd device add ram1 --ram 256M >/dev/null
 softdcd backend add first --size 256M --tag $tag >/dev/null
 
-softdcd offer dc --tag $tag --policy contiguous >/dev/null
-run_ours "tagged,$tag" --device dc | result tagged
-
-run_ours static,3 --device ram0 | result static
+measured control run_ours control,0x10000000,$rounds
+if wanted tagged; then
+	softdcd offer dc --tag $tag --policy contiguous >/dev/null
+	measured tagged run_ours "tagged,$tag,$rounds" --device dc
+	softdcd release dc --tag $tag --force --wait >/dev/null
+fi
+measured static run_ours region,1,256,$rounds --device ram0
 # shellcheck disable=SC2046,SC2086 # words
-run_qemu static,3 -M "$machine,$window" $bridge $(type3 0) | result qemu-static
+measured static-qemu run_qemu region,1,256,$rounds -M "$machine,$window" $bridge $(type3 0)
 
 for granularity in 256 4096; do
-	run_ours interleaved,2,$granularity,2000 --device ram0 --device ram1 --window ram0,ram1=1G |
-		result interleaved-$granularity
+	measured interleaved-$granularity run_ours region,2,$granularity,$rounds \
+		--device ram0 --device ram1 --window ram0,ram1=1G
 	# shellcheck disable=SC2046,SC2086
-	run_qemu interleaved,2,$granularity,500 -M "$machine,$window" $bridge $(type3 0) $(type3 1) |
-		result qemu-interleaved-$granularity
+	measured interleaved-$granularity-qemu run_qemu region,2,$granularity,$rounds \
+		-M "$machine,$window" $bridge $(type3 0) $(type3 1)
 done
 
 # Turn by turn, so that what else this host does meets both alike.
 for round in 1 2 3; do
-	echo "@figure boot-$round [$(until_init run_ours nothing), $(until_init run_qemu nothing -M $machine)]"
+	wanted boot || break
+	ours=$(until_init run_ours nothing)
+	theirs=$(until_init run_qemu nothing -M $machine)
+	if [ -n "$ours" ] && [ -n "$theirs" ]; then
+		echo "@figure boot-$round [$ours, $theirs]"
+	else
+		echo "@missing boot-$round"
+	fi
 done
 
-run_ours serve --device dc >"$WORK/serving" &
-guest=$!
-until_true 300 grep -q @serving "$WORK/serving"
-host-cycle "$XDG_RUNTIME_DIR/softdcd/default/qmp.sock" dc $tag 200 1 >"$WORK/cycle"
-echo "@figure accept $(cat "$WORK/cycle")"
-echo "@figure resident $(resident $guest)"
-kill $guest
-wait $guest || true
+if wanted accept; then
+	run_ours serve --device dc >"$WORK/serving" &
+	guest=$!
+	until_true 300 grep -q @serving "$WORK/serving"
+	host-cycle "$XDG_RUNTIME_DIR/softdcd/default/qmp.sock" dc $tag 200 1 >"$WORK/cycle"
+	echo "@figure accept $(cat "$WORK/cycle")"
+	echo "@figure resident $(resident "$guest")"
+	kill $guest
+	wait $guest || true
+fi
 stop_pool
