@@ -517,6 +517,11 @@ static void on_mapped(void *opaque, const CxlDcGroup *group)
 	device->len = group->extents[0].len;
 }
 
+static void on_refused(void *opaque, const CxlDcGroup *group, int rc)
+{
+	((FakeDevice *)opaque)->n_refused++;
+}
+
 static CxlRelease on_release(void *opaque, const CxlDcGroup *group, const CxlDpaRange *ranges,
 			     uint32_t n)
 {
@@ -526,6 +531,7 @@ static CxlRelease on_release(void *opaque, const CxlDcGroup *group, const CxlDpa
 
 static const CxlDcdOps dcd_ops = {
 	.mapped = on_mapped,
+	.refused = on_refused,
 	.release = on_release,
 };
 

@@ -25,7 +25,7 @@ typedef struct FakeDevice {
 	unsigned n_vectors;
 	CxlMemdev *memdev;
 	CxlDcd *dcd;
-	unsigned n_mapped, n_released;
+	unsigned n_mapped, n_refused, n_released;
 	uint64_t hpa, len; /* of the first extent mapped last */
 } FakeDevice;
 
