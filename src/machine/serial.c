@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 /* Register offsets; DLAB (LCR bit 7) changes the first two. */
 enum {
@@ -45,6 +46,14 @@ enum {
 #define FIFO_LEN  16u /* what a guest writes at once when told that there is room */
 #define QUEUE_LEN 65536u
 #define RX_LEN    4096u /* less than Linux buffers for a reader that does not come */
+
+/*
+ * A guest takes an exit for each byte either way. Who is at the other end is not woken for each as
+ * well: what is sent is gathered for a moment, and there is room again when half of the queue is.
+ */
+#define GATHER_LEN 1024u
+#define GATHER_NS  1000000
+#define RX_HALF    (RX_LEN / 2)
 
 /* A ring of bytes. */
 typedef struct Queue {
@@ -155,7 +164,8 @@ static void transmit(Serial *serial, uint8_t byte)
 	else if (!serial->is_closed && !serial->discards)
 		queue_put(&serial->tx, &byte, 1);
 	serial->tx_is_due = has_tx_room(serial);
-	pthread_cond_broadcast(&serial->changed);
+	if (serial->tx.len == 1 || serial->tx.len == GATHER_LEN)
+		pthread_cond_broadcast(&serial->changed);
 }
 
 static uint8_t take_data(Serial *serial)
@@ -164,7 +174,8 @@ static uint8_t take_data(Serial *serial)
 
 	if (has_rx(serial)) {
 		queue_take(&serial->rx, &byte, 1);
-		pthread_cond_broadcast(&serial->changed);
+		if (serial->rx.len == RX_HALF)
+			pthread_cond_broadcast(&serial->changed);
 	}
 	return byte;
 }
@@ -214,8 +225,10 @@ static void set_ier(Serial *serial, uint8_t value)
 static void set_fcr(Serial *serial, uint8_t value)
 {
 	/* What a guest has not seen yet was not in its FIFO. */
-	if (value & FCR_RESET_RX && serial->mcr & MCR_LOOP)
+	if (value & FCR_RESET_RX && serial->mcr & MCR_LOOP) {
 		serial->rx.len = 0;
+		pthread_cond_broadcast(&serial->changed);
+	}
 	serial->fcr = value & FCR_ENABLE;
 }
 
@@ -314,6 +327,24 @@ void serial_free(Serial *serial)
 
 /* ---- the other end ---- */
 
+/* The lock is held. There is something; waits for more, but not for long. */
+static void gather(Serial *serial)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += GATHER_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	while (serial->tx.len < GATHER_LEN && !serial->is_closed) {
+		if (pthread_cond_clockwait(&serial->changed, &serial->lock, CLOCK_MONOTONIC,
+					   &until))
+			return;
+	}
+}
+
 size_t serial_receive(Serial *serial, void *buf, size_t len)
 {
 	size_t n;
@@ -321,6 +352,7 @@ size_t serial_receive(Serial *serial, void *buf, size_t len)
 	pthread_mutex_lock(&serial->lock);
 	while (!serial->tx.len && !serial->is_closed)
 		pthread_cond_wait(&serial->changed, &serial->lock);
+	gather(serial);
 	n = queue_take(&serial->tx, buf, len);
 	if (!serial->tx_is_due && has_tx_room(serial)) {
 		serial->tx_is_due = true;

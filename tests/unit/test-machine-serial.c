@@ -297,6 +297,47 @@ static void test_echo(void)
 	tear_down(&bench);
 }
 
+typedef struct Gathered {
+	Bench *bench;
+	unsigned n_calls;
+} Gathered;
+
+static void *count_calls(void *opaque)
+{
+	Gathered *gathered = opaque;
+	uint8_t bytes[4096];
+
+	while (serial_receive(gathered->bench->serial, bytes, sizeof(bytes)))
+		gathered->n_calls++;
+	return NULL;
+}
+
+/* Who receives is not woken for each byte: for 1,024 of them, or after a millisecond. */
+static void test_gather(void)
+{
+	const unsigned n = 100000;
+	Gathered gathered = { 0 };
+	gint64 begin, elapsed_ms;
+	pthread_t receiver;
+	Bench bench;
+
+	set_up(&bench);
+	gathered.bench = &bench;
+	pthread_create(&receiver, NULL, count_calls, &gathered);
+	begin = g_get_monotonic_time();
+	for (unsigned i = 0; i < n;) {
+		if (!(in(&bench, LSR) & 0x20))
+			continue;
+		out(&bench, DATA, 'x');
+		i++;
+	}
+	serial_close(bench.serial);
+	pthread_join(receiver, NULL);
+	elapsed_ms = (g_get_monotonic_time() - begin) / 1000;
+	g_assert_cmpuint(gathered.n_calls, <=, elapsed_ms + n / 1024 + 2);
+	tear_down(&bench);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -310,5 +351,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/machine/serial/try-send", test_try_send);
 	g_test_add_func("/machine/serial/wide", test_wide);
 	g_test_add_func("/machine/serial/echo", test_echo);
+	g_test_add_func("/machine/serial/gather", test_gather);
 	return g_test_run();
 }
