@@ -7,9 +7,10 @@
 #include <signal.h>
 #include <string.h>
 
-#define REGION (256 * MIB)
-#define WORD_A UINT64_C(0x0123456789abcdef)
-#define WORD_B UINT64_C(0xfedcba9876543210)
+#define REGION  (256 * MIB)
+#define GRANULE UINT32_C(16384) /* the one that takes the fewest mappings */
+#define WORD_A  UINT64_C(0x0123456789abcdef)
+#define WORD_B  UINT64_C(0xfedcba9876543210)
 
 static void add_device(Serve *serve, unsigned i, const char *more)
 {
@@ -400,6 +401,16 @@ static void check_shares(FakeMachine *machine, CxlRegion *region, const uint8_t 
 	}
 }
 
+static void wait_memory(FakeMachine *machine, uint64_t hpa)
+{
+	gint64 end = g_get_monotonic_time() + WAIT_US;
+
+	while (!fake_machine_is_memory(machine, hpa)) {
+		g_assert_cmpint(g_get_monotonic_time(), <, end);
+		g_usleep(1000);
+	}
+}
+
 /*
  * Granules that are whole pages become memory, if the system lets a process have as many mappings;
  * what was written the slow way is in it.
@@ -407,23 +418,19 @@ static void check_shares(FakeMachine *machine, CxlRegion *region, const uint8_t 
 static void check_direct(FakeMachine *machine, uint64_t hpa, const uint8_t *out,
 			 uint32_t granularity)
 {
-	uint64_t n_pieces = 2 * REGION / granularity, value;
 	g_autofree uint8_t *in = g_malloc(MIB);
-	gint64 end = g_get_monotonic_time() + WAIT_US;
+	uint64_t value;
 
 	if (granularity < 4096) {
 		g_assert_false(fake_machine_is_memory(machine, hpa));
 		return;
 	}
-	if (n_pieces > guest_memory_set_aside(machine->memory)) {
+	if (2 * REGION / granularity > guest_memory_set_aside(machine->memory)) {
 		fake_machine_wait_said(machine, "are slow", 1);
 		g_assert_false(fake_machine_is_memory(machine, hpa));
 		return;
 	}
-	while (!fake_machine_is_memory(machine, hpa)) {
-		g_assert_cmpint(g_get_monotonic_time(), <, end);
-		g_usleep(1000);
-	}
+	wait_memory(machine, hpa);
 	g_assert_true(fake_machine_is_memory(machine, hpa + 2 * REGION - 1));
 	fake_machine_load(machine, hpa + 2 * REGION - MIB, in, MIB);
 	g_assert_cmpmem(in, MIB, out, MIB);
@@ -432,27 +439,37 @@ static void check_direct(FakeMachine *machine, uint64_t hpa, const uint8_t *out,
 	g_assert_cmphex(value, ==, WORD_A);
 }
 
-/* Odd lengths over many granules, every byte of which must be where it belongs. */
-static void check_interleaved(const MachineWindowSpec *spec, uint32_t granularity)
+static FakeMachine *start_two(Serve *serve, const MachineWindowSpec *spec)
 {
-	g_autoptr(Serve) serve = serve_new();
-	g_autoptr(FakeMachine) machine = NULL;
-	g_autofree uint8_t *out = g_malloc(MIB), *in = g_malloc(MIB);
-	CxlMemdev *memdevs[2];
-	CxlRegion *region;
-	uint64_t hpa, n_missed;
+	FakeMachine *machine;
 
 	serve_start(serve, NULL);
 	for (unsigned i = 0; i < 2; i++)
 		add_device(serve, i, "'ram': 268435456");
 	machine = fake_machine_new(serve, 2, spec, 1);
 	fake_machine_boot(machine);
+	return machine;
+}
+
+static CxlRegion *interleave(FakeMachine *machine, uint32_t granularity)
+{
+	CxlMemdev *memdevs[] = { machine->devices[0].memdev, machine->devices[1].memdev };
+	CxlRegion *region = fake_machine_program(machine, memdevs, 2, 0, REGION, granularity);
+
 	for (unsigned i = 0; i < 2; i++)
-		memdevs[i] = machine->devices[i].memdev;
-	region = fake_machine_program(machine, memdevs, 2, 0, REGION, granularity);
-	hpa = cxl_region_info(region)->hpa;
-	for (unsigned i = 0; i < 2; i++)
-		fake_machine_wait_there(machine, hpa + i * granularity);
+		fake_machine_wait_there(machine, cxl_region_info(region)->hpa + i * granularity);
+	return region;
+}
+
+/* Odd lengths over many granules, every byte of which must be where it belongs. */
+static void check_interleaved(const MachineWindowSpec *spec, uint32_t granularity)
+{
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(FakeMachine) machine = start_two(serve, spec);
+	g_autofree uint8_t *out = g_malloc(MIB), *in = g_malloc(MIB);
+	CxlRegion *region = interleave(machine, granularity);
+	uint64_t hpa = cxl_region_info(region)->hpa, n_missed;
+
 	g_assert_cmpuint(cxl_region_info(region)->granularity, ==, granularity);
 	g_assert_cmpuint(cxl_region_info(region)->ways, ==, 2);
 	n_missed = n_unmapped(machine, false) + n_unmapped(machine, true);
@@ -488,6 +505,48 @@ static void test_interleave_bridges(void)
 	check_interleaved(&spec, 4096);
 }
 
+/* It outlives the pool and ends with the region; a machine that ends takes all of it away. */
+static void test_interleave_ends(void)
+{
+	const MachineWindowSpec spec = { .n_bridges = 1,
+					 .n_ports = { 2 },
+					 .devices = { { 1, 0 } } };
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(FakeMachine) machine = start_two(serve, &spec);
+	CxlRegion *region;
+	uint64_t hpa;
+
+	if (2 * REGION / GRANULE > guest_memory_set_aside(machine->memory)) {
+		g_test_skip("vm.max_map_count is below the kernel's default");
+		return;
+	}
+	region = interleave(machine, GRANULE);
+	hpa = cxl_region_info(region)->hpa;
+	wait_memory(machine, hpa);
+	fake_machine_set_word(machine, hpa, WORD_A);
+	fake_machine_set_word(machine, hpa + GRANULE, WORD_B);
+	serve_kill(serve);
+	fake_machine_wait_said(machine, "commands fail until", 2);
+	g_assert_true(fake_machine_is_memory(machine, hpa));
+	serve_start(serve, NULL);
+	fake_machine_wait_said(machine, "back after", 2);
+	g_assert_true(fake_machine_is_memory(machine, hpa));
+	g_assert_cmphex(fake_machine_word(machine, hpa), ==, WORD_A);
+	g_assert_cmphex(fake_machine_word(machine, hpa + GRANULE), ==, WORD_B);
+	fake_machine_unprogram(machine, region);
+	g_assert_false(fake_machine_is_memory(machine, hpa));
+	g_assert_cmphex(fake_machine_word(machine, hpa), ==, UINT64_MAX);
+	g_assert_cmphex(fake_machine_word(machine, hpa + GRANULE), ==, UINT64_MAX);
+	region = interleave(machine, GRANULE);
+	wait_memory(machine, hpa);
+	fake_machine_set_word(machine, hpa + 8 * GRANULE, WORD_A);
+	g_assert_cmphex(fake_machine_word(machine, hpa + 8 * GRANULE), ==, WORD_A);
+	fake_machine_stop(machine);
+	fake_machine_start(machine);
+	g_assert_false(fake_machine_is_memory(machine, hpa));
+	g_assert_cmphex(fake_machine_word(machine, hpa + 8 * GRANULE), ==, UINT64_MAX);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -503,5 +562,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/machine-device/other-machine", test_other_machine);
 	g_test_add_func("/protocol/machine-device/interleave-ports", test_interleave_ports);
 	g_test_add_func("/protocol/machine-device/interleave-bridges", test_interleave_bridges);
+	g_test_add_func("/protocol/machine-device/interleave-ends", test_interleave_ends);
 	return g_test_run();
 }
