@@ -10,16 +10,16 @@ softdcd backend add wiped --size 64M --tag $wiped
 softdcd backend add kept --size 64M --tag $kept --on-release keep
 start_guest a --device dev0
 start_guest b --device dev1
-softdcd offer dev0 --tag $wiped --wait
-softdcd offer dev0 --tag $kept --wait
+offer dev0 --tag $wiped
+offer dev0 --tag $kept
 hear_from a written
 ! softdcd offer dev1 --tag $kept || fail "memory is offered that somebody has"
 softdcd release dev0 --tag $wiped --wait
 softdcd release dev0 --tag $kept --wait
 say a released # only now its memory is gone: an answer to the guest does not wait for that for long
 hear_from a gone
-softdcd offer dev1 --tag $wiped --wait
-softdcd offer dev1 --tag $kept --wait
+offer dev1 --tag $wiped
+offer dev1 --tag $kept
 say b offered
 hear_from b seen
 finish_guest a

@@ -15,7 +15,7 @@ softdcd device add dev1 --ram 256M
 softdcd backend add b1 --size 64M --tag $tag
 softdcd backend add b2 --size 64M --tag $late
 start_guest a --device dev0 --device dev1
-softdcd offer dev0 --tag $tag --wait
+offer dev0 --tag $tag
 hear_from a ready
 
 kill -KILL "$pool_pid"
@@ -28,7 +28,7 @@ say a alive
 
 # Capacity comes and goes as before.
 same "state of the backend" "$(value query-backends '.[0].state' '{"id": "b1"}')" accepted
-softdcd offer dev0 --tag $late --wait
+offer dev0 --tag $late
 hear_from a late
 softdcd release dev0 --tag $tag --wait
 softdcd release dev0 --tag $late --wait

@@ -26,7 +26,7 @@ memory=1G
 start_guest a --device dev0
 hear_from a empty
 # The extents lie apart, and not in order: the tag's order is theirs.
-softdcd offer dev0 --tag $first --extent 512M:64M --extent 0:64M --extent 256M:128M --wait
+offer dev0 --tag $first --extent 512M:64M --extent 0:64M --extent 256M:128M
 hear_from a filled
 guest-peek "file:$WORK/first@0:$((64 * m))" check 200
 guest-peek "file:$WORK/first@$((64 * m)):$((64 * m))" check 201
@@ -34,18 +34,18 @@ guest-peek "file:$WORK/first@$((128 * m)):$((128 * m))" check 202
 softdcd release dev0 --tag $first --wait
 say a released
 hear_from a gone
-softdcd offer dev0 --tag $first --policy contiguous --wait
+offer dev0 --tag $first --policy contiguous
 hear_from a measured
 softdcd release dev0 --tag $first --wait
 printf '{"figure": "machine-tagged", "result": %s}\n' "$said"
 
 # The next tenant of the same memory is a host that fills it with a pattern of its own.
-softdcd offer dev0 --tag $second --wait
+offer dev0 --tag $second
 hear_from a watching
 softdcd release dev0 --tag $second --wait
 softdcd host --device dev1 --check 7 --json >"$WORK/host.out" 2>"$WORK/host.err" </dev/null &
 host=$!
-softdcd offer dev1 --tag $second --wait
+offer dev1 --tag $second
 until_true 180 grep -q '"accepted"' "$WORK/host.out"
 say a stop
 hear_from a watched
@@ -55,7 +55,7 @@ echo "$said" | jq -e '.others == 0 and (.watched | map(.[0]) | sort) ==
 	["5a5a5a5a5a5a5a5a", "ffffffffffffffff"]' >/dev/null || fail "a guest has seen $said"
 
 # Taken away by force, while the guest reads it.
-softdcd offer dev0 --tag $third --wait
+offer dev0 --tag $third
 hear_from a watching-again
 softdcd release dev0 --tag $third --force --wait
 say a stop
