@@ -4,7 +4,6 @@
 #include "cli/demo.h"
 
 #include <inttypes.h>
-#include <json-glib/json-glib.h>
 #include <stdio.h>
 
 static void add_hex(JsonBuilder *json, const char *name, uint64_t value)
@@ -38,13 +37,8 @@ static void add_speed(JsonBuilder *json, const char *name, const MemSpeed *speed
 	json_builder_end_object(json);
 }
 
-static void print_json(const DemoResult *result)
+static void add_tour(JsonBuilder *json, const DemoResult *result)
 {
-	g_autoptr(JsonBuilder) json = json_builder_new();
-	g_autoptr(JsonNode) root = NULL;
-	g_autofree char *text = NULL;
-
-	json_builder_begin_object(json);
 	json_builder_set_member_name(json, "tag");
 	json_builder_add_string_value(json, DEMO_TAG);
 	add_int(json, "len", (gint64)DEMO_LEN);
@@ -66,6 +60,22 @@ static void print_json(const DemoResult *result)
 	add_hex(json, "second_tenant", result->second_tenant);
 	add_int(json, "offered_backed_bytes", (gint64)result->offered_backed_len);
 	add_double(json, "idle_rss_mib", (double)result->idle_rss_len / (1 << 20));
+}
+
+/* RESULT: of the tour, NULL without one. Owns GUEST. */
+static void print_json(const DemoResult *result, JsonObject *guest)
+{
+	g_autoptr(JsonBuilder) json = json_builder_new();
+	g_autoptr(JsonNode) root = NULL;
+	g_autofree char *text = NULL;
+	JsonNode *node = json_node_new(JSON_NODE_OBJECT);
+
+	json_node_take_object(node, guest);
+	json_builder_begin_object(json);
+	if (result)
+		add_tour(json, result);
+	json_builder_set_member_name(json, "guest");
+	json_builder_add_value(json, node);
 	json_builder_end_object(json);
 	root = json_builder_get_root(json);
 	text = json_to_string(root, TRUE);
@@ -82,7 +92,7 @@ static bool run_tour(Demo *demo, GError **error)
 	return ok;
 }
 
-static ExitCode run_demo(bool as_json)
+static ExitCode run_demo(bool as_json, DemoResult *ret)
 {
 	g_autoptr(GError) error = NULL;
 	Demo demo = { .talk = !as_json };
@@ -102,9 +112,26 @@ static ExitCode run_demo(bool as_json)
 		g_printerr("softdcd demo: %s\n", error->message);
 		return EXIT_REFUSED;
 	}
-	if (as_json)
-		print_json(&demo.result);
+	*ret = demo.result;
 	return EXIT_DONE;
+}
+
+/* One object, also if the guest has failed. */
+static ExitCode run_json(const CliArgs *args, bool has_tour)
+{
+	ExitCode code = EXIT_DONE;
+	DemoResult result;
+	JsonObject *guest;
+
+	if (has_tour)
+		code = run_demo(true, &result);
+	if (code != EXIT_DONE)
+		return code;
+	guest = demo_ask_guest(args, &code);
+	if (!has_tour && !json_object_get_boolean_member(guest, "shown"))
+		code = EXIT_REFUSED;
+	print_json(has_tour ? &result : NULL, guest);
+	return code;
 }
 
 /* Does the tour notice when this is broken on purpose? */
@@ -133,22 +160,26 @@ static ExitCode run_self_test(void)
 
 static ExitCode run(const CliArgs *args)
 {
+	bool only_guest = cli_flag(args, "guest");
+	DemoResult result;
 	ExitCode code;
 
 	if (cli_flag(args, "self-test"))
 		return run_self_test();
-	if (cli_flag(args, "guest"))
+	if (cli_flag(args, "json"))
+		return run_json(args, !only_guest);
+	if (only_guest)
 		return demo_show_guest(args, true);
-	code = run_demo(cli_flag(args, "json"));
-	if (code != EXIT_DONE || cli_flag(args, "json"))
-		return code;
-	return demo_show_guest(args, false);
+	code = run_demo(false, &result);
+	return code == EXIT_DONE ? demo_show_guest(args, false) : code;
 }
 
 static const CliParam demo_options[] = {
 	{ .name = "json",
 	  .type = CLI_FLAG,
-	  .help = "print the figures as one JSON object instead" },
+	  .help = "print the figures as one JSON object instead; in it guest has those of the "
+		  "Linux "
+		  "guest, or why there is none" },
 	{ .name = "guest",
 	  .type = CLI_FLAG,
 	  .help = "only the Linux guest; exit 1 if there can be none" },

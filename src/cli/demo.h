@@ -8,6 +8,8 @@
 #include "host/process_host.h"
 #include "pool/pool.h"
 
+#include <json-glib/json-glib.h>
+
 #define DEMO_N_DEVICES 2
 #define DEMO_N_EXTENTS 4
 #define DEMO_TAG       "5be1f00d-2a6b-4f43-9c1e-0d5f3ac0ffee"
@@ -79,6 +81,9 @@ bool demo_measure_idle(uint64_t *ret_len, GError **error);
 /* Boots a Linux guest that shows the same, or says why it cannot be: then the exit code is that of
  * a refusal only if IS_NEEDED. */
 ExitCode demo_show_guest(const CliArgs *args, bool is_needed);
+/* The same as an object: "shown", and then what was measured, or "why" not. The code is that of a
+ * refusal only if a guest was begun. Caller owns it. */
+JsonObject *demo_ask_guest(const CliArgs *args, ExitCode *ret_code);
 
 G_GNUC_PRINTF(2, 3) void demo_say(const Demo *demo, const char *format, ...);
 

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What "softdcd demo" runs in its Linux guest; demo_guest.c says with what devices.  $TAG is the tag
-# on offer.  Kernel interfaces only, so that nothing need be installed.
+# on offer; $1 is json if figures are wanted instead of a story.  Kernel interfaces only, so that
+# nothing need be installed.
 
 cxl=/sys/bus/cxl/devices
 
+story=$1
+static=null
+
 say()
 {
+	test "$story" != json || return 0
 	printf '%7s  %s\n' "$(cut -d ' ' -f 1 /proc/uptime)" "$*"
 }
 
@@ -119,7 +124,10 @@ use_region()
 	fill_node 0
 	fill_node "$node"
 	say "16 MiB written and read back, the same"
-	say "copying, beside ordinary memory: read $(ratio_of from) x, write $(ratio_of to) x"
+	read=$(ratio_of from)
+	write=$(ratio_of to)
+	static="{\"len\": $len, \"ratio\": {\"read\": $read, \"write\": $write}}"
+	say "copying, beside ordinary memory: read $read x, write $write x"
 	umount /tmp/node0 "/tmp/node$node"
 }
 
@@ -165,8 +173,10 @@ show_dynamic()
 	softdcd-agent measure "$TAG" >/tmp/agent || fail "softdcd-agent: $(cat /tmp/agent)"
 	grep -q '"event": *"accepted"' /tmp/agent || fail "nothing was accepted: $(cat /tmp/agent)"
 	say "tag $TAG accepted and mapped"
-	say "beside ordinary memory: $(sed -n 's/.*"ratio": *{\([^}]*\)}.*/\1/p' /tmp/agent |
-		tr -d '"' | sed 's/:/ /g; s/,/ x, /g') x"
+	ratio=$(sed -n 's/.*"ratio": *{\([^}]*\)}.*/\1/p' /tmp/agent)
+	len=$(sed -n 's/.*"event": *"measured".*[{,] *"len": *\([0-9]*\).*/\1/p' /tmp/agent)
+	dynamic="{\"tag\": \"$TAG\", \"len\": $len, \"ratio\": {$ratio}}"
+	say "beside ordinary memory: $(echo "$ratio" | tr -d '"' | sed 's/:/ /g; s/,/ x, /g') x"
 	say "given back"
 }
 
@@ -175,3 +185,5 @@ echo online_movable >/sys/devices/system/memory/auto_online_blocks
 say "Linux $(uname -r) is up"
 show_static
 show_dynamic
+test "$story" != json ||
+	echo "{\"kernel\": \"$(uname -r)\", \"static\": $static, \"dynamic\": $dynamic}"
