@@ -189,15 +189,28 @@ static void *run(void *data)
 
 /* ---- life ---- */
 
+/* A device that has a host closes the connection of another one without a word. */
+static VfioEndpoint *connect_function(const DevicePortConfig *config, int fd, GError **error)
+{
+	VfioEndpoint *function = vfio_endpoint_new(config->vm, config->bus, &config->windows, fd,
+						   REQUEST_MS, error);
+
+	if (!function && error && g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_FAILED)) {
+		g_autoptr(GError) why = g_steal_pointer(error);
+
+		g_set_error(error, why->domain, why->code, "%s; does it have another host already?",
+			    why->message);
+	}
+	return function;
+}
+
 static bool connect_both(DevicePort *port, GError **error)
 {
-	const DevicePortConfig *config = &port->config;
 	int fd = unix_connect(port->vfio_path, SOCK_STREAM, REQUEST_MS, error);
 
 	if (fd < 0)
 		return false;
-	port->function = vfio_endpoint_new(config->vm, config->bus, &config->windows, fd,
-					   REQUEST_MS, error);
+	port->function = connect_function(&port->config, fd, error);
 	/* Only now: a link that is silent for a second is closed. */
 	return port->function && open_link(port, error);
 }

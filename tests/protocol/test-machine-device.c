@@ -351,6 +351,31 @@ static void test_boot_again(gconstpointer pool_restarts)
 	serve_wait_backend(serve, "kv", "free");
 }
 
+/* A device has one host, and who comes too late is told so. */
+static void test_second_machine(void)
+{
+	g_autoptr(Serve) serve = serve_new();
+	g_autoptr(FakeMachine) machine = start_one(serve);
+	g_autofree char *vfio = g_strdup_printf("%s/dev0.vfio", serve->runtime);
+	g_autofree char *mem = g_strdup_printf("%s/dev0.mem", serve->runtime);
+	const MachineDevice device = { .name = "dev0", .vfio_path = vfio, .mem_path = mem };
+	g_autoptr(MachineBus) bus = machine_bus_new();
+	const PciHostConfig config = {
+		.vm = machine->vm,
+		.bus = bus,
+		.memory = machine->memory,
+		.layout = &machine->layout,
+	};
+	g_autoptr(GError) error = NULL;
+	PciHost *second = pci_host_new(&config, &error);
+
+	g_assert_no_error(error);
+	g_assert_false(pci_host_attach(second, 0, &device, &error));
+	g_assert_nonnull(strstr(error->message, "dev0"));
+	g_assert_nonnull(strstr(error->message, "another host"));
+	pci_host_free(second);
+}
+
 /* Who comes after a machine is not it, and finds nothing of it in static RAM. */
 static void test_other_machine(void)
 {
@@ -559,6 +584,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/protocol/machine-device/abort", test_abort);
 	g_test_add_data_func("/protocol/machine-device/boot-again", NULL, test_boot_again);
 	g_test_add_data_func("/protocol/machine-device/boot-again-with-pool", "", test_boot_again);
+	g_test_add_func("/protocol/machine-device/second-machine", test_second_machine);
 	g_test_add_func("/protocol/machine-device/other-machine", test_other_machine);
 	g_test_add_func("/protocol/machine-device/interleave-ports", test_interleave_ports);
 	g_test_add_func("/protocol/machine-device/interleave-bridges", test_interleave_bridges);
