@@ -202,6 +202,24 @@ static void put_exits(GString *text, const CliVerb *verb)
 	g_string_append_c(text, '\n');
 }
 
+/* Only their titles: they are long. */
+static void put_more(GString *text, const CliVerb *verb)
+{
+	Lines lines = { .text = text, .column = 0 };
+
+	if (!verb->sections || !verb->sections->title)
+		return;
+	g_string_append_c(text, '\n');
+	put_words(&lines, "The manual page has more:");
+	for (const CliSection *section = verb->sections; section->title; section++) {
+		g_autofree char *item = g_strdup_printf("%s%c", section->title,
+							section[1].title ? ',' : '.');
+
+		put_words(&lines, item);
+	}
+	g_string_append_c(text, '\n');
+}
+
 char *cli_verb_help(const CliVerb *verb)
 {
 	GString *text = g_string_new(NULL);
@@ -224,6 +242,7 @@ char *cli_verb_help(const CliVerb *verb)
 	for (const CliExample *example = verb->examples; example && example->command; example++)
 		put_example(text, example);
 	put_exits(text, verb);
+	put_more(text, verb);
 	return g_string_free(text, FALSE);
 }
 

@@ -197,6 +197,7 @@ static void test_documents(void)
 		check_roff(verb_page);
 		g_assert_null(strchr(man_name, ' '));
 		cli_foreach_option(verb, check_is_told, &text);
+		g_assert_true(!verb->sections == !strstr(help, "The manual page has more:"));
 		g_assert_true(is_hidden(verb) == !strstr(overview, verb->summary) ||
 			      strlen(verb->summary) > 50);
 	}
