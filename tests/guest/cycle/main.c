@@ -2,6 +2,7 @@
 /* host-cycle: a tag offered, accepted, released, wiped, again and again, over one connection. */
 #include "qmp/qmp_client.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,13 +11,16 @@
 #define OPCODE_RELEASE      0x4803
 #define WAIT_MS             120000
 #define MAX_EXTENTS         64
+#define MAX_DECLINES        10
+#define LOOK_US             100000
 #define STRIDE              2 /* an extent, then as much nothing */
 
 typedef struct Cycle {
 	QmpClient *client;
 	const char *device, *tag;
 	gint64 len; /* of one extent */
-	unsigned n_extents, n_accepted, n_freed;
+	unsigned n_extents, n_accepted, n_freed, n_declines;
+	bool is_declined;
 	GArray *accept_us, *release_us, *offer_us; /* of double */
 } Cycle;
 
@@ -62,6 +66,8 @@ static void take_event(JsonObject *event, void *opaque)
 		return;
 	else if (strcmp(name, "CAPACITY_ACCEPTED") == 0)
 		cycle->n_accepted++;
+	else if (strcmp(name, "CAPACITY_DECLINED") == 0)
+		cycle->is_declined = true;
 	else if (strcmp(name, "CAPACITY_FREED") == 0)
 		cycle->n_freed++;
 }
@@ -96,12 +102,51 @@ static JsonObject *new_args(const Cycle *cycle)
 	return args;
 }
 
+/* The length of the backend with the tag, and whether it can be offered. */
+static gint64 look_at_backend(Cycle *cycle, bool *ret_free)
+{
+	GError *error = NULL;
+	JsonNode *result = qmp_client_call(cycle->client, "query-backends", NULL, WAIT_MS, &error);
+	gint64 len = 0;
+	JsonArray *array;
+
+	must(result, error);
+	array = json_node_get_array(result);
+	for (guint i = 0; i < json_array_get_length(array); i++) {
+		JsonObject *backend = json_array_get_object_element(array, i);
+
+		if (g_strcmp0(text_of(backend, "tag"), cycle->tag) != 0)
+			continue;
+		len = json_object_get_int_member(backend, "size");
+		*ret_free = g_strcmp0(text_of(backend, "state"), "free") == 0;
+	}
+	json_node_unref(result);
+	return len;
+}
+
+/* A response that the pool has no time for is undone, and its host then declines. */
+static void wait_after_decline(Cycle *cycle)
+{
+	gint64 end = g_get_monotonic_time() + WAIT_MS * G_TIME_SPAN_MILLISECOND;
+	bool is_free = false;
+
+	if (++cycle->n_declines > MAX_DECLINES) {
+		fprintf(stderr, "host-cycle: %u offers were declined\n", cycle->n_declines);
+		exit(1);
+	}
+	while (look_at_backend(cycle, &is_free), !is_free) {
+		if (g_get_monotonic_time() > end) {
+			fputs("host-cycle: what was declined does not become free\n", stderr);
+			exit(1);
+		}
+		g_usleep(LOOK_US);
+	}
+}
+
 static void offer(Cycle *cycle)
 {
 	JsonObject *args = new_args(cycle);
 	JsonArray *extents = json_array_new();
-	gint64 begin = g_get_monotonic_time();
-	double took;
 
 	for (unsigned i = 0; i < cycle->n_extents; i++) {
 		JsonObject *extent = json_object_new();
@@ -113,9 +158,21 @@ static void offer(Cycle *cycle)
 	json_object_set_string_member(args, "selection-policy", "prescriptive");
 	json_object_set_array_member(args, "extents", extents);
 	cycle->n_accepted = 0;
+	cycle->is_declined = false;
 	call(cycle, "cxl-add-dynamic-capacity", args);
-	while (cycle->n_accepted < cycle->n_extents)
+	while (cycle->n_accepted < cycle->n_extents && !cycle->is_declined)
 		wait_event(cycle);
+}
+
+static void offer_until_accepted(Cycle *cycle)
+{
+	gint64 begin = g_get_monotonic_time();
+	double took;
+
+	for (offer(cycle); cycle->is_declined; offer(cycle)) {
+		wait_after_decline(cycle);
+		begin = g_get_monotonic_time();
+	}
 	took = (double)(g_get_monotonic_time() - begin);
 	g_array_append_val(cycle->offer_us, took);
 }
@@ -138,26 +195,6 @@ static void trace(Cycle *cycle)
 	json_object_set_string_member(args, "device", cycle->device);
 	json_object_set_boolean_member(args, "enable", TRUE);
 	call(cycle, "x-trace", args);
-}
-
-/* The length of the backend with the tag. */
-static gint64 backend_len(Cycle *cycle)
-{
-	GError *error = NULL;
-	JsonNode *result = qmp_client_call(cycle->client, "query-backends", NULL, WAIT_MS, &error);
-	gint64 len = 0;
-	JsonArray *array;
-
-	must(result, error);
-	array = json_node_get_array(result);
-	for (guint i = 0; i < json_array_get_length(array); i++) {
-		JsonObject *backend = json_array_get_object_element(array, i);
-
-		if (g_strcmp0(text_of(backend, "tag"), cycle->tag) == 0)
-			len = json_object_get_int_member(backend, "size");
-	}
-	json_node_unref(result);
-	return len;
 }
 
 static int compare(gconstpointer a, gconstpointer b)
@@ -190,6 +227,7 @@ int main(int argc, char **argv)
 	GError *error = NULL;
 	unsigned rounds;
 	Cycle cycle;
+	bool is_free;
 
 	if (argc != 6) {
 		fputs("usage: host-cycle SOCKET DEVICE TAG ROUNDS EXTENTS\n", stderr);
@@ -207,16 +245,16 @@ int main(int argc, char **argv)
 	};
 	must(cycle.client, error);
 	qmp_client_on_event(cycle.client, take_event, &cycle);
-	cycle.len = backend_len(&cycle) / cycle.n_extents;
+	cycle.len = look_at_backend(&cycle, &is_free) / cycle.n_extents;
 	trace(&cycle);
 	for (unsigned i = 0; i < rounds; i++) {
-		offer(&cycle);
+		offer_until_accepted(&cycle);
 		take_back(&cycle);
 	}
 	printf("{\"rounds\": %u, \"extents\": %u, \"accept_us\": %.0f, \"release_us\": %.0f, "
-	       "\"offer_us\": %.0f}\n",
+	       "\"offer_us\": %.0f, \"declined\": %u}\n",
 	       rounds, cycle.n_extents, median_of(cycle.accept_us), median_of(cycle.release_us),
-	       median_of(cycle.offer_us));
+	       median_of(cycle.offer_us), cycle.n_declines);
 	g_array_unref(cycle.accept_us);
 	g_array_unref(cycle.release_us);
 	g_array_unref(cycle.offer_us);
