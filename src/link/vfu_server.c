@@ -1,18 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vfio-user server: sockets, framing, descriptors and deadlines; no message contents. */
+/* vfio-user server: its sockets, turns and deadlines; no message contents. */
 
 /*
- * One connection is one GSource. Input is received into a buffer that holds the largest message, as
- * much as is there, so that a message costs one recvmsg and its reply one sendmsg, and pipelined
- * messages share the recvmsg.
- *
- * Which message do descriptors belong to? The kernel never continues a recvmsg past a write that
- * carried descriptors, so what it returned ends inside or at the end of that write: they belong to
- * the message that owns the last byte. This is right for every client that puts the descriptors of
- * a message on a write that holds nothing behind that message, which all known ones do; one that
- * writes several messages at once with descriptors for an earlier one gets EINVAL for the last.
- * While a message is incomplete and has descriptors, no more than its rest is received, hence there
- * is never more than one set.
+ * One connection is one GSource.
  *
  * A reply that does not fit the socket stops all processing until it has gone: order is kept and
  * there is no queue that a client could grow.
@@ -20,16 +10,14 @@
 #include "link/vfu_server.h"
 
 #include "link/vfu_session.h"
+#include "link/vfu_stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HEADER_LEN         ((uint32_t)sizeof(VfuHeader))
 #define STALL_TIMEOUT_MS   5000
 #define MESSAGES_PER_TURN  64 /* then other sources of the main loop get theirs */
 #define ACCEPTS_PER_TURN   16
@@ -39,19 +27,10 @@
 typedef struct VfuConn {
 	GSource source; /* first: this is the source */
 	VfuServer *server;
-	int fd;
+	VfuStream stream;
 	gpointer tag;
 	bool busy;   /* inside conn_service(): closing has to wait */
 	bool doomed; /* close as soon as possible */
-
-	uint8_t *rx; /* VFU_MAX_MESSAGE bytes */
-	uint32_t rx_start, rx_end;
-	int fds[VFU_MAX_FDS];
-	unsigned n_fds;
-
-	uint8_t *tx;               /* VFU_MAX_MESSAGE bytes */
-	uint32_t tx_start, tx_end; /* the part of a reply that did not fit the socket */
-	int tx_fd;                 /* to go with its first byte; ours */
 
 	/* Monotonic times at which patience ends, 0 = waiting for nothing. */
 	int64_t hello_deadline, rx_deadline, tx_deadline;
@@ -77,44 +56,11 @@ struct VfuServer {
 	bool holds;
 };
 
-/* ---- sending ---- */
-
-static bool conn_has_reply(const VfuConn *conn)
-{
-	return conn->tx_end > conn->tx_start;
-}
+/* ---- a turn ---- */
 
 static bool conn_is_blocked(const VfuConn *conn)
 {
-	return conn_has_reply(conn) || conn->server->holds;
-}
-
-static ssize_t send_some(int sock, const uint8_t *buf, size_t len, int fd)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *cmsg;
-	ssize_t sent;
-
-	if (fd >= 0) {
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = sizeof(control.bytes);
-		cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
-	}
-	do {
-		sent = sendmsg(sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	} while (sent < 0 && errno == EINTR);
-	if (sent < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
-	return sent;
+	return vfu_stream_has_reply(&conn->stream) || conn->server->holds;
 }
 
 static void conn_watch(VfuConn *conn, GIOCondition condition)
@@ -122,169 +68,58 @@ static void conn_watch(VfuConn *conn, GIOCondition condition)
 	g_source_modify_unix_fd(&conn->source, conn->tag, condition);
 }
 
-/* Sends a reply from the start of tx, or what the socket takes of it. */
+/* Sends a reply from the start of tx. False: to be closed. */
 static bool conn_send(VfuConn *conn, uint32_t len, int fd)
 {
-	ssize_t sent = send_some(conn->fd, conn->tx, len, fd);
-
-	if (sent == (ssize_t)len)
-		return true;
-	if (sent < 0)
+	if (!vfu_stream_send(&conn->stream, len, fd))
 		return false;
-	if (sent == 0 && fd >= 0) {
-		conn->tx_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		if (conn->tx_fd < 0)
-			return false;
+	if (vfu_stream_has_reply(&conn->stream)) {
+		conn->tx_deadline = g_get_monotonic_time() + conn->server->stall_us;
+		conn_watch(conn, G_IO_OUT | G_IO_HUP | G_IO_ERR);
 	}
-	conn->tx_start = (uint32_t)sent;
-	conn->tx_end = len;
-	conn->tx_deadline = g_get_monotonic_time() + conn->server->stall_us;
-	conn_watch(conn, G_IO_OUT | G_IO_HUP | G_IO_ERR);
 	return true;
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
 }
 
 static bool conn_flush(VfuConn *conn)
 {
-	ssize_t sent;
-
-	if (!conn_has_reply(conn))
+	if (!vfu_stream_has_reply(&conn->stream))
 		return true;
-	sent = send_some(conn->fd, conn->tx + conn->tx_start, conn->tx_end - conn->tx_start,
-			 conn->tx_fd);
-	if (sent < 0)
+	if (!vfu_stream_flush(&conn->stream))
 		return false;
-	if (sent > 0)
-		close_fd(&conn->tx_fd);
-	conn->tx_start += (uint32_t)sent;
-	if (conn_has_reply(conn))
-		return true;
-	conn->tx_start = conn->tx_end = 0;
-	conn->tx_deadline = 0;
-	conn_watch(conn, READABLE_CONDITION);
+	if (!vfu_stream_has_reply(&conn->stream)) {
+		conn->tx_deadline = 0;
+		conn_watch(conn, READABLE_CONDITION);
+	}
 	return true;
 }
 
-/* ---- receiving ---- */
-
-enum step {
-	STEP_CLOSE,
-	STEP_WAIT,
-	STEP_DONE
-};
-
-static bool conn_take_fds(VfuConn *conn, struct msghdr *msg)
+/* Handles one message, if a whole one has come. */
+static enum vfu_step conn_handle_next(VfuConn *conn)
 {
-	bool fits = (msg->msg_flags & MSG_CTRUNC) == 0;
-
-	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL;
-	     cmsg = CMSG_NXTHDR(msg, cmsg)) {
-		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
-			if (conn->n_fds < VFU_MAX_FDS) {
-				conn->fds[conn->n_fds++] = fd;
-			} else {
-				close(fd);
-				fits = false;
-			}
-		}
-	}
-	return fits;
-}
-
-/* The buffer holds no whole message. How many bytes may be asked for (see the top). */
-static uint32_t conn_wanted(const VfuConn *conn)
-{
-	uint32_t have = conn->rx_end - conn->rx_start;
-
-	if (conn->n_fds == 0)
-		return VFU_MAX_MESSAGE - have;
-	if (have < HEADER_LEN)
-		return HEADER_LEN - have;
-	return le32_get(((const VfuHeader *)(conn->rx + conn->rx_start))->size) - have;
-}
-
-static enum step conn_receive(VfuConn *conn)
-{
-	/* More descriptors than we said we take are not even installed: MSG_CTRUNC. */
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(VFU_MAX_FDS * sizeof(int))];
-	} control;
-	struct iovec iov;
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	ssize_t got;
-
-	if (conn->rx_start > 0) {
-		conn->rx_end -= conn->rx_start;
-		memmove(conn->rx, conn->rx + conn->rx_start, conn->rx_end);
-		conn->rx_start = 0;
-	}
-	iov.iov_base = conn->rx + conn->rx_end;
-	iov.iov_len = conn_wanted(conn);
-	got = recvmsg(conn->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (got < 0) {
-		if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
-			return STEP_WAIT;
-		return STEP_CLOSE;
-	}
-	conn->rx_end += (uint32_t)got;
-	if (!conn_take_fds(conn, &msg))
-		return STEP_CLOSE;
-	return got == 0 ? STEP_CLOSE : STEP_DONE;
-}
-
-/* Handles one buffered message, if there is a whole one. */
-static enum step conn_handle_next(VfuConn *conn)
-{
-	const uint8_t *start = conn->rx + conn->rx_start;
-	uint32_t have = conn->rx_end - conn->rx_start;
-	const VfuHeader *header = (const VfuHeader *)start;
-	unsigned n_fds = 0;
+	VfuStream *stream = &conn->stream;
+	const VfuHeader *header = vfu_stream_header(stream);
 	enum vfu_verdict verdict;
-	uint32_t size, reply_len;
+	const uint8_t *message;
+	uint32_t reply_len;
+	unsigned n_fds;
 	int reply_fd;
 
-	if (have < HEADER_LEN)
-		return STEP_WAIT;
+	if (header == NULL)
+		return VFU_STEP_WAIT;
 	if (!vfu_session_accepts_header(&conn->session, header))
-		return STEP_CLOSE;
-	size = le32_get(header->size);
-	if (have < size)
-		return STEP_WAIT;
-	if (have == size) {
-		n_fds = conn->n_fds;
-		conn->n_fds = 0;
-	}
+		return VFU_STEP_CLOSE;
+	if (!vfu_stream_has_message(stream))
+		return VFU_STEP_WAIT;
+	message = vfu_stream_take(stream, &n_fds);
 	conn->server->n_messages++;
-	verdict = vfu_session_handle(&conn->session, start, conn->fds, n_fds, conn->tx, &reply_len,
-				     &reply_fd);
-	conn->rx_start += size;
-	if (have == size)
-		conn->rx_start = conn->rx_end = 0;
+	verdict = vfu_session_handle(&conn->session, message, stream->fds, n_fds, stream->tx,
+				     &reply_len, &reply_fd);
 	conn->rx_deadline = 0;
 	if (conn->session.connected)
 		conn->hello_deadline = 0;
 	if (reply_len > 0 && !conn_send(conn, reply_len, reply_fd))
-		return STEP_CLOSE;
-	return verdict == VFU_CLOSE || conn->doomed ? STEP_CLOSE : STEP_DONE;
+		return VFU_STEP_CLOSE;
+	return verdict == VFU_CLOSE || conn->doomed ? VFU_STEP_CLOSE : VFU_STEP_DONE;
 }
 
 /* Does all there is to do, within limits. False: to be closed. */
@@ -295,31 +130,23 @@ static bool conn_service(VfuConn *conn)
 	if (!conn_flush(conn))
 		return false;
 	while (!conn_is_blocked(conn) && n_handled < MESSAGES_PER_TURN) {
-		enum step step = conn_handle_next(conn);
+		enum vfu_step step = conn_handle_next(conn);
 
-		if (step == STEP_DONE) {
+		if (step == VFU_STEP_DONE) {
 			n_handled++;
 			continue;
 		}
-		if (step == STEP_WAIT)
-			step = conn_receive(conn);
-		if (step == STEP_CLOSE)
+		if (step == VFU_STEP_WAIT)
+			step = vfu_stream_receive(&conn->stream);
+		if (step == VFU_STEP_CLOSE)
 			return false;
-		if (step == STEP_WAIT)
+		if (step == VFU_STEP_WAIT)
 			break;
 	}
 	return true;
 }
 
 /* ---- the connection as an event source ---- */
-
-static bool conn_has_whole_message(const VfuConn *conn)
-{
-	uint32_t have = conn->rx_end - conn->rx_start;
-
-	return have >= HEADER_LEN &&
-	       have >= le32_get(((const VfuHeader *)(conn->rx + conn->rx_start))->size);
-}
 
 static bool is_past(int64_t deadline, int64_t now)
 {
@@ -334,10 +161,10 @@ static int64_t earlier(int64_t a, int64_t b)
 /* Sets when to wake up whatever the socket does. False: patience has ended. */
 static bool conn_schedule(VfuConn *conn)
 {
-	bool may_go_on = !conn_is_blocked(conn) && conn_has_whole_message(conn);
+	bool may_go_on = !conn_is_blocked(conn) && vfu_stream_has_message(&conn->stream);
 	int64_t deadline, now;
 
-	if (conn->rx_end > conn->rx_start && conn->rx_deadline == 0 && !may_go_on)
+	if (vfu_stream_n_received(&conn->stream) > 0 && conn->rx_deadline == 0 && !may_go_on)
 		conn->rx_deadline = g_get_monotonic_time() + conn->server->stall_us;
 	deadline = earlier(conn->hello_deadline, earlier(conn->rx_deadline, conn->tx_deadline));
 	if (deadline != 0) {
@@ -345,7 +172,7 @@ static bool conn_schedule(VfuConn *conn)
 		if (is_past(deadline, now) && !may_go_on)
 			return false;
 	}
-	if (!conn_has_reply(conn))
+	if (!vfu_stream_has_reply(&conn->stream))
 		conn_watch(conn, conn->server->holds ? 0 : READABLE_CONDITION);
 	g_source_set_ready_time(&conn->source, may_go_on ? 0 : deadline != 0 ? deadline : -1);
 	return true;
@@ -359,11 +186,7 @@ static void conn_close(VfuConn *conn)
 	server->conn = NULL;
 	conn->server = NULL;
 	g_source_destroy(&conn->source);
-	close_fd(&conn->fd);
-	close_fd(&conn->tx_fd);
-	for (unsigned i = 0; i < conn->n_fds; i++)
-		close(conn->fds[i]);
-	conn->n_fds = 0;
+	vfu_stream_clear(&conn->stream);
 	vfu_session_clear(&conn->session);
 	socket_peer_clear(&conn->session.peer);
 	g_source_unref(&conn->source);
@@ -387,33 +210,9 @@ static gboolean conn_dispatch(GSource *source, GSourceFunc callback, gpointer da
 	return conn_turn((VfuConn *)source) ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
 }
 
-static void unmap_buffer(uint8_t *buf)
-{
-	if (buf != NULL)
-		munmap(buf, VFU_MAX_MESSAGE);
-}
-
-static void conn_finalize(GSource *source)
-{
-	VfuConn *conn = (VfuConn *)source;
-
-	unmap_buffer(conn->rx);
-	unmap_buffer(conn->tx);
-}
-
 static GSourceFuncs conn_funcs = {
 	.dispatch = conn_dispatch,
-	.finalize = conn_finalize,
 };
-
-/* Fresh zero pages, resident only as far as used, and never with bytes of another client. */
-static uint8_t *map_buffer(void)
-{
-	void *buf = mmap(NULL, VFU_MAX_MESSAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return buf == MAP_FAILED ? NULL : buf;
-}
 
 static bool is_stream_socket(int fd)
 {
@@ -434,17 +233,13 @@ static bool server_adopt(VfuServer *server, int fd)
 		return false;
 	}
 	conn = (VfuConn *)g_source_new(&conn_funcs, sizeof(*conn));
-	conn->rx = map_buffer();
-	conn->tx = map_buffer();
-	if (conn->rx == NULL || conn->tx == NULL) {
+	if (!vfu_stream_init(&conn->stream, fd)) {
 		g_source_unref(&conn->source);
 		close(fd);
 		return false;
 	}
 	(void)socket_peer_get(fd, &peer);
 	conn->server = server;
-	conn->fd = fd;
-	conn->tx_fd = -1;
 	conn->hello_deadline = g_get_monotonic_time() + server->stall_us;
 	vfu_session_init(&conn->session, server->ops, server->opaque, &server->notifier, &peer);
 	conn->tag = g_source_add_unix_fd(&conn->source, fd, READABLE_CONDITION);
@@ -465,7 +260,7 @@ static bool server_adopt(VfuServer *server, int fd)
 static void server_reap(VfuServer *server)
 {
 	while (server->conn != NULL && !server->conn->busy) {
-		struct pollfd state = { .fd = server->conn->fd };
+		struct pollfd state = { .fd = server->conn->stream.fd };
 
 		if (poll(&state, 1, 0) <= 0 || (state.revents & (POLLHUP | POLLERR)) == 0)
 			return;
@@ -508,14 +303,8 @@ static gboolean listener_dispatch(GSource *source, GSourceFunc callback, gpointe
 	return G_SOURCE_CONTINUE;
 }
 
-static void listener_finalize(GSource *source)
-{
-	close_fd(&((VfuListener *)source)->fd);
-}
-
 static GSourceFuncs listener_funcs = {
 	.dispatch = listener_dispatch,
-	.finalize = listener_finalize,
 };
 
 static void server_unlisten(VfuServer *server)
@@ -523,7 +312,7 @@ static void server_unlisten(VfuServer *server)
 	if (server->listener == NULL)
 		return;
 	g_source_destroy(&server->listener->source);
-	close_fd(&server->listener->fd);
+	close(server->listener->fd);
 	g_source_unref(&server->listener->source);
 	server->listener = NULL;
 }
