@@ -391,7 +391,8 @@ static const CliSection sections[] = {
 	  "11 a triple "
 	  "fault; 12 its kernel has panicked; 13 KVM cannot go on; 14 it was ended by Ctrl-A x or "
 	  "a signal. SIGTERM presses the power button of a guest without a command; a second one, "
-	  "or ten seconds, end it. What could not be started is 1, 2, 4 or 5 as below." },
+	  "a "
+	  "reboot, or ten seconds, end it. What could not be started is 1, 2, 4 or 5 as below." },
 	{ .title = NULL },
 };
 

@@ -256,10 +256,14 @@ static bool boot(Run *run, int signal_fd, int *ret_code, GError **error)
 	return ok;
 }
 
-static bool boots_again(const Run *run)
+/* One that reboots when asked to end, or for ever, has ended with that. */
+static bool boots_again(Run *run)
 {
-	return run->end == MACHINE_END_REBOOT && !run->config->no_reboot &&
-	       !run->config->has_command;
+	if (run->end != MACHINE_END_REBOOT || run->config->no_reboot || run->config->has_command)
+		return false;
+	if (run->n_signals)
+		run->end = MACHINE_END_ASKED;
+	return !run->n_signals;
 }
 
 bool machine_run(const MachineConfig *config, MachineEnd *ret_end, int *ret_code, GError **error)
