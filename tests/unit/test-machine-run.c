@@ -17,6 +17,7 @@
  * written there. These ports are none:
  */
 #define STEP_END   0x0000 /* halts */
+#define STEP_STR   0xfffc /* so many bytes, which follow, go to COM1 by one instruction */
 #define STEP_ECHO  0xfffd /* waits for a byte at COM2 and sends it back */
 #define STEP_HOLE  0xfffe /* reads where nothing is, and goes on if that was all-ones */
 #define STEP_FAULT 0xffff /* an exception without anybody to handle it */
@@ -36,6 +37,8 @@ __asm__(".pushsection .rodata\n"
 	"	je 4f\n"
 	"	cmp $0xfffd, %dx\n"
 	"	je 5f\n"
+	"	cmp $0xfffc, %dx\n"
+	"	je 6f\n"
 	"	out %al, %dx\n"
 	"	jmp 1b\n"
 	"2:	hlt\n"
@@ -53,6 +56,10 @@ __asm__(".pushsection .rodata\n"
 	"	mov $0x2f8, %dx\n"
 	"	in %dx, %al\n"
 	"	out %al, %dx\n"
+	"	jmp 1b\n"
+	"6:	movzbl %al, %ecx\n"
+	"	mov $0x3f8, %dx\n"
+	"	rep outsb\n"
 	"	jmp 1b\n"
 	"guest_code_end:\n"
 	"	.popsection\n");
@@ -222,6 +229,27 @@ static void test_ends(void)
 	}
 }
 
+/* Many bytes by one exit from the guest. */
+static void test_string(void)
+{
+	static const uint8_t bytes[] = "a string of bytes";
+	g_autoptr(GByteArray) script = g_byte_array_new();
+	MachineConfig config = { .n_cpus = 1 };
+	g_autofree char *text = NULL;
+	Result result;
+	Child child;
+
+	if (!has_kvm())
+		return;
+	step(script, STEP_STR, sizeof(bytes) - 1);
+	g_byte_array_append(script, bytes, sizeof(bytes) - 1);
+	step(script, MACHINE_PORT_SLEEP_CONTROL, 0x34);
+	child = start(script, &config);
+	text = finish(&child, &result);
+	g_assert_cmpstr(text, ==, (const char *)bytes);
+	g_assert_cmpint(result.end, ==, MACHINE_END_POWER_OFF);
+}
+
 /* What the guest says of its command, and what the command says. */
 static void test_command(void)
 {
@@ -356,6 +384,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/machine/run/ends", test_ends);
+	g_test_add_func("/machine/run/string", test_string);
 	g_test_add_func("/machine/run/command", test_command);
 	g_test_add_func("/machine/run/reboot-and-signals", test_reboot_and_signals);
 	g_test_add_func("/machine/run/terminal", test_terminal);
