@@ -415,23 +415,6 @@ bool guest_memory_find(GuestMemory *memory, uint64_t gpa, uint64_t len, GuestReg
 	return found;
 }
 
-void guest_memory_foreach(GuestMemory *memory, GuestRegionFunc func, void *opaque)
-{
-	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(GuestRegion));
-
-	pthread_rwlock_rdlock(&memory->lookup);
-	for (GTreeNode *node = g_tree_node_first(memory->regions); node;
-	     node = g_tree_node_next(node)) {
-		const Region *region = g_tree_node_key(node);
-
-		if (region->is_told)
-			g_array_append_val(regions, region->config);
-	}
-	pthread_rwlock_unlock(&memory->lookup);
-	for (guint i = 0; i < regions->len; i++)
-		func(opaque, &g_array_index(regions, GuestRegion, i));
-}
-
 uint32_t guest_memory_max_regions(GuestMemory *memory)
 {
 	uint32_t max = memory->limit;

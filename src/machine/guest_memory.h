@@ -12,8 +12,8 @@
  *
  * Threads. Regions come and go from memory link threads and from vCPUs that write host bridge
  * decoders. Listener calls are one at a time over all regions, with a lock held that
- * guest_memory_find() and guest_memory_foreach() do not take: a listener may call these, nothing
- * else here. While add() runs the region is one of those there are, while remove() runs it is not.
+ * guest_memory_find() does not take: a listener may call that, nothing else here. While add() runs
+ * the region is one of those there are, while remove() runs it is not.
  */
 
 #include "machine/vm.h"
@@ -93,10 +93,6 @@ void guest_memory_unlisten(GuestMemory *memory, GuestListener *listener);
 
 /* The region that holds all of [GPA, GPA + LEN). Its hva and fd live until its removal. */
 bool guest_memory_find(GuestMemory *memory, uint64_t gpa, uint64_t len, GuestRegion *ret);
-
-/* All that listeners are told, in order of GPA; for back ends that take the whole table at once. */
-typedef void (*GuestRegionFunc)(void *opaque, const GuestRegion *region);
-void guest_memory_foreach(GuestMemory *memory, GuestRegionFunc func, void *opaque);
 
 /*
  * Sets mappings of this process aside for regions that are made of many, and says how many; before
