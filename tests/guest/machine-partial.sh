@@ -18,5 +18,6 @@ say a stop
 hear_from a checked
 softdcd release dev0 --tag $tag --wait
 until_true 60 sh -c 'test "$(softdcd list -B --json | jq -r ".. | .state? // empty")" = free'
+say a released
 finish_guest a
 stop_pool
