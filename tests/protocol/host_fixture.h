@@ -9,7 +9,7 @@
  * every memory link run on threads of their own.
  */
 
-#include "../unit/process-counts.h"
+#include "../unit/processes.h"
 #include "host/process_host.h"
 #include "pool/pool.h"
 

@@ -3,7 +3,7 @@
 #ifndef TESTS_MEM_LINK_RAW_H
 #define TESTS_MEM_LINK_RAW_H
 
-#include "../unit/process-counts.h"
+#include "../unit/processes.h"
 #include "link/mem_link_wire.h"
 #include "util/fdpass.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Hosts stopped or killed at each step of the memory link, and hosts that replace others. */
+#include "../unit/processes.h"
 #include "host_proc.h"
 
 #include "pool/pool_priv.h"
@@ -336,7 +337,7 @@ static void test_replaced(void)
 	rig_backend(rig, 1, LEN);
 	rig_offer(rig, 0, 1);
 	expect_accepted(first, 1);
-	kill(first->pid, SIGSTOP);
+	stop_process(first->pid);
 	rig_hang_up(rig, 0);
 	second = start_nobody(rig, "--device=dev0");
 	if (!second)

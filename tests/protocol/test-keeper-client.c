@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A daemon and its keeper: memory outlives the daemon, and the keeper's own death is made good. */
+#include "../unit/processes.h"
 #include "keeper_fixture.h"
 
 static void test_store(Keeper *keeper, gconstpointer data)
@@ -243,7 +244,7 @@ static void test_stopped(Keeper *keeper, gconstpointer data)
 	keeper_start(keeper);
 	store_items(client, items);
 	pid = keeper_pid(keeper);
-	g_assert_cmpint(kill(pid, SIGSTOP), ==, 0);
+	stop_process(pid);
 	g_assert_false(keeper_store(client, item_at(items, 0), 1, &error));
 	g_assert_error(error, KEEPER_CLIENT_ERROR, KEEPER_CLIENT_ERROR_TIMED_OUT);
 	g_clear_error(&error);

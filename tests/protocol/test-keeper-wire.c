@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The keeper's protocol, byte by byte: every request, every refusal, peers that misbehave. */
-#include "../unit/process-counts.h"
+#include "../unit/processes.h"
 #include "keeper_fixture.h"
 
 typedef struct StoreMessage {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Devices of a real daemon at the ports of a machine: all of it but CPUs and KVM. */
+#include "../unit/processes.h"
 #include "machine_fixture.h"
 
 #include "cxl/pci.h"
@@ -280,7 +281,7 @@ static void test_stands_still(void)
 
 	serve_add_backend(serve, "kv", TAG_A, 4 * MIB);
 	fake_machine_set_word(machine, ram, WORD_A);
-	kill(serve->pid, SIGSTOP);
+	stop_process(serve->pid);
 	thread = g_thread_new("reader", read_vendor, &reader);
 	g_usleep(6 * G_USEC_PER_SEC);
 	g_assert_cmphex(fake_machine_word(machine, ram), ==, WORD_A);
@@ -304,7 +305,7 @@ static void test_abort(void)
 	GThread *thread;
 
 	fake_machine_set_word(machine, ram, WORD_A);
-	kill(serve->pid, SIGSTOP);
+	stop_process(serve->pid);
 	thread = g_thread_new("reader", read_vendor, &reader);
 	pci_host_abort(machine->pci);
 	g_thread_join(thread);

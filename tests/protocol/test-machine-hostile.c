@@ -3,7 +3,7 @@
  */
 #include "machine_fixture.h"
 
-#include "../unit/process-counts.h"
+#include "../unit/processes.h"
 #include "cxl/component.h"
 #include "cxl/pci.h"
 

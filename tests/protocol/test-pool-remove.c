@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Devices that go, and pools that end, while hosts are connected and commands under way. */
-#include "../unit/process-counts.h"
+#include "../unit/processes.h"
 #include "pool_fixture.h"
 
 #include <glib/gstdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* QMP server against clients that mean harm: what is not QMP gets an error and the end. */
-#include "../unit/process-counts.h"
+#include "../unit/processes.h"
 #include "qmp_fixture.h"
 
 #include <stdio.h>

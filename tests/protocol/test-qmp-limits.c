@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* QMP server: slow readers, too many clients, who is let in, descriptors that run out. */
-#include "../unit/process-counts.h"
+#include "../unit/processes.h"
 #include "qmp_fixture.h"
 
 #include <fcntl.h>

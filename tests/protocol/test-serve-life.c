@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The daemon through its control socket: the life of a tag with a real host, and refusals. */
+#include "../unit/processes.h"
 #include "serve_fixture.h"
 
 #include <signal.h>
@@ -286,7 +287,7 @@ static void test_forget(void)
 		 PATH ", 'selection-policy': 'contiguous', 'region': 0, 'tag': '" TAG_A "'");
 	serve_host_pass(host, "accepted");
 	/* It says nothing any more. */
-	g_assert_cmpint(kill(host->pid, SIGSTOP), ==, 0);
+	stop_process(host->pid);
 	serve_do(serve, "x-device-reset", "'id': 'cxl-dcd0', 'forget': true");
 	g_assert_cmpuint(serve_count(serve, "query-extents", "'tag': '" TAG_B "'"), ==, 0);
 	g_assert_cmpint(serve_host_end(host, SIGKILL), ==, -SIGKILL);
@@ -358,7 +359,7 @@ static void test_documented(void)
 		 PATH ", 'region': 0, 'removal-policy': 'tag-based', 'tag': '" TAG_A "'");
 	serve_host_pass(host, "released");
 	/* While it stands still the next offer stays one. */
-	g_assert_cmpint(kill(host->pid, SIGSTOP), ==, 0);
+	stop_process(host->pid);
 	serve_do(serve, "cxl-add-dynamic-capacity",
 		 PATH ", 'selection-policy': 'free', 'region': 0, 'length': 2097152");
 	for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {

@@ -3,7 +3,7 @@
  */
 #include "vhost_trial.h"
 
-#include "../unit/process-counts.h"
+#include "../unit/processes.h"
 #include "machine/vhost_user_wire.h"
 
 #include <errno.h>

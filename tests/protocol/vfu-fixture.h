@@ -3,7 +3,7 @@
 #ifndef TESTS_VFU_FIXTURE_H
 #define TESTS_VFU_FIXTURE_H
 
-#include "../unit/process-counts.h"
+#include "../unit/processes.h"
 #include "link/vfu_server.h"
 #include "link/vfu_wire.h"
 

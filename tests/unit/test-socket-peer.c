@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Who is at the other end of a socket, also when that process is gone or its pid is another's. */
 #include "link/socket_peer.h"
-#include "process-counts.h"
+#include "processes.h"
 
 #include <fcntl.h>
 #include <glib.h>

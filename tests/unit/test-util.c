@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sizes, UUIDs, descriptor passing and descriptor cleanup. */
-#include "process-counts.h"
+#include "processes.h"
 #include "util/autofd.h"
 #include "util/fdpass.h"
 #include "util/size.h"
