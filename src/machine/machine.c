@@ -187,16 +187,17 @@ static void wait_ms(Run *run, unsigned ms)
 	g_source_destroy(source);
 }
 
-/* True: the pool of a device may just be restarting, and has been waited for a little. */
+/*
+ * True: the pool of a device may just be restarting, and has been waited for a little. It may have
+ * died at any step of being connected, so what went wrong does not matter: all was well before.
+ */
 static bool waits_for_pool(Run *run, gint64 until, const GError *why, bool is_first_try)
 {
 	g_autofree char *line = NULL;
 
-	if (!run->has_booted || g_get_monotonic_time() >= until ||
-	    (!g_error_matches(why, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) &&
-	     !g_error_matches(why, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED)))
+	if (!run->has_booted || g_get_monotonic_time() >= until)
 		return false;
-	line = g_strdup_printf("%s; the reboot waits for it", why->message);
+	line = g_strdup_printf("%s; the reboot is tried again", why->message);
 	if (is_first_try)
 		say(run, line);
 	wait_ms(run, RETRY_MS);
