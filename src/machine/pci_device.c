@@ -3,6 +3,7 @@
 #include "machine/pci_device.h"
 
 #include "fabric/reg_block.h"
+#include "machine/config_access.h"
 #include "machine/pci_msix.h"
 
 #include <errno.h>
@@ -166,12 +167,6 @@ void pci_device_set_windows(PciDevice *dev, const PciWindows *windows)
 
 /* ---- configuration space ---- */
 
-/* Whether [OFFSET, OFFSET + LEN) touches WIDTH bytes at REG. */
-static bool touches(uint32_t offset, uint32_t len, uint32_t reg, uint32_t width)
-{
-	return offset < reg + width && reg < offset + len;
-}
-
 static uint16_t command(PciDevice *dev)
 {
 	uint16_t value;
@@ -185,20 +180,13 @@ static uint16_t command(PciDevice *dev)
 void pci_device_config_read(PciDevice *dev, uint32_t offset, void *buf, uint32_t len)
 {
 	uint32_t ctrl_at = dev->msix_cap + PCI_MSIX_CTRL;
-	uint8_t *bytes = buf;
 
 	g_mutex_lock(&dev->lock);
 	reg_block_read(&dev->config, offset, buf, len);
 	g_mutex_unlock(&dev->lock);
 	pci_bars_config_read(dev->bars, offset, buf, len);
-	if (dev->msix && touches(offset, len, ctrl_at, 2)) {
-		uint16_t ctrl = pci_msix_ctrl(dev->msix);
-
-		for (uint32_t i = 0; i < 2; i++) {
-			if (touches(offset, len, ctrl_at + i, 1))
-				bytes[ctrl_at + i - offset] = (uint8_t)(ctrl >> 8 * i);
-		}
-	}
+	if (dev->msix)
+		config_overlay(offset, buf, len, ctrl_at, 2, pci_msix_ctrl(dev->msix));
 }
 
 void pci_device_config_write(PciDevice *dev, uint32_t offset, const void *buf, uint32_t len)
@@ -210,12 +198,12 @@ void pci_device_config_write(PciDevice *dev, uint32_t offset, const void *buf, u
 	reg_block_write(&dev->config, offset, buf, len);
 	g_mutex_unlock(&dev->lock);
 	pci_bars_config_write(dev->bars, offset, buf, len);
-	if (touches(offset, len, PCI_CFG_COMMAND, 2))
+	if (config_touches(offset, len, PCI_CFG_COMMAND, 2))
 		pci_bars_set_decoding(dev->bars, command(dev) & PCI_CMD_MEM);
 	/* All that can be written is in the upper byte. */
-	if (dev->msix && touches(offset, len, ctrl_at + 1, 1))
+	if (dev->msix && config_touches(offset, len, ctrl_at + 1, 1))
 		pci_msix_set_ctrl(dev->msix, (uint16_t)(bytes[ctrl_at + 1 - offset] << 8));
-	if (touches(offset, len, flr_at, 1) && (bytes[flr_at - offset] & PCI_AF_CTRL_FLR))
+	if (config_touches(offset, len, flr_at, 1) && (bytes[flr_at - offset] & PCI_AF_CTRL_FLR))
 		pci_device_reset(dev);
 }
 

@@ -2,6 +2,7 @@
 /* PCI host: routes ECAM, component registers and windows to functions and to the fabric. */
 #include "machine/pci_host.h"
 
+#include "machine/config_access.h"
 #include "machine/device_port.h"
 
 #include <errno.h>
@@ -149,11 +150,6 @@ static const FabricMapper mapper = {
 
 /* ---- configuration space ---- */
 
-static bool touches(uint32_t offset, uint32_t len, uint32_t reg, uint32_t width)
-{
-	return offset < reg + width && reg < offset + len;
-}
-
 /* The function of this process at BDF, NULL if there is none. */
 static PciDevice *find_plugged(PciHost *host, uint32_t bdf)
 {
@@ -186,7 +182,7 @@ static void follow_root_port(PortBar *port, uint32_t offset, const uint8_t *buf,
 	uint8_t command[2];
 
 	pci_bars_config_write(port->bars, offset, buf, len);
-	if (!touches(offset, len, PCI_CFG_COMMAND, 2))
+	if (!config_touches(offset, len, PCI_CFG_COMMAND, 2))
 		return;
 	fabric_port_config_read(port->host->fabric, port->uid, port->port, PCI_CFG_COMMAND, command,
 				sizeof(command));

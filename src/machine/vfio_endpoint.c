@@ -4,6 +4,7 @@
 
 #include "link/vfu_client.h"
 #include "link/vfu_wire.h"
+#include "machine/config_access.h"
 #include "machine/pci_msix.h"
 
 #include <errno.h>
@@ -320,22 +321,6 @@ void vfio_endpoint_free(VfioEndpoint *ep)
 
 /* ---- configuration space ---- */
 
-/* Whether [OFFSET, OFFSET + LEN) touches WIDTH bytes at REG. */
-static bool touches(uint32_t offset, uint32_t len, uint32_t reg, uint32_t width)
-{
-	return offset < reg + width && reg < offset + len;
-}
-
-/* Puts what of WIDTH bytes at REG was read into BUF. */
-static void overlay(uint32_t offset, uint8_t *buf, uint32_t len, uint32_t reg, uint32_t width,
-		    uint32_t value)
-{
-	for (uint32_t i = 0; i < width; i++) {
-		if (touches(offset, len, reg + i, 1))
-			buf[reg + i - offset] = (uint8_t)(value >> 8 * i);
-	}
-}
-
 static int config_read(void *opaque, uint32_t offset, void *buf, uint32_t len)
 {
 	VfioEndpoint *ep = opaque;
@@ -344,9 +329,9 @@ static int config_read(void *opaque, uint32_t offset, void *buf, uint32_t len)
 	if (rc != 0)
 		return rc;
 	pci_bars_config_read(ep->bars, offset, buf, len);
-	overlay(offset, buf, len, PCI_CFG0_ROM, 4, 0);
-	overlay(offset, buf, len, PCI_CFG_INT_PIN, 1, 0);
-	overlay(offset, buf, len, ep->msix_cap + PCI_MSIX_CTRL, 2, pci_msix_ctrl(ep->msix));
+	config_overlay(offset, buf, len, PCI_CFG0_ROM, 4, 0);
+	config_overlay(offset, buf, len, PCI_CFG_INT_PIN, 1, 0);
+	config_overlay(offset, buf, len, ep->msix_cap + PCI_MSIX_CTRL, 2, pci_msix_ctrl(ep->msix));
 	return 0;
 }
 
@@ -402,11 +387,11 @@ static int write_config_locked(VfioEndpoint *ep, uint32_t offset, const uint8_t 
 	if (offset < PCI_CFG_BAR(0) || offset + len > PCI_CFG_BAR(PCI_CFG0_N_BARS))
 		rc = write_region(ep, VFU_REGION_CONFIG, offset, buf, len, false);
 	pci_bars_config_write(ep->bars, offset, buf, len);
-	if (touches(offset, len, PCI_CFG_COMMAND, 1))
+	if (config_touches(offset, len, PCI_CFG_COMMAND, 1))
 		pci_bars_set_decoding(ep->bars, buf[PCI_CFG_COMMAND - offset] & PCI_CMD_MEM);
-	if (touches(offset, len, ctrl_at, 1))
+	if (config_touches(offset, len, ctrl_at, 1))
 		set_msix_ctrl(ep, (uint16_t)(buf[ctrl_at - offset] << 8));
-	if (ep->pcie_cap && touches(offset, len, flr_at, 1) &&
+	if (ep->pcie_cap && config_touches(offset, len, flr_at, 1) &&
 	    (buf[flr_at - offset] & (PCI_PCIE_DEVCTL_FLR >> 8)))
 		reset_own(ep);
 	return rc;
