@@ -28,15 +28,23 @@ static bool note(AgentDevice *device, uint64_t group, const CxlTag *tag, const C
 	return true;
 }
 
-static bool note_group(AgentDevice *device, const CxlDcGroup *group, const char *why)
+/* All that a group has; caller frees. NULL: out of memory. */
+static CxlDpaRange *ranges_of(const CxlDcGroup *group)
 {
 	CxlDpaRange *ranges = calloc(group->n_extents, sizeof(*ranges));
+
+	for (uint32_t i = 0; ranges && i < group->n_extents; i++)
+		ranges[i] = (CxlDpaRange){ group->extents[i].dpa, group->extents[i].len };
+	return ranges;
+}
+
+static bool note_group(AgentDevice *device, const CxlDcGroup *group, const char *why)
+{
+	CxlDpaRange *ranges = ranges_of(group);
 	bool ok;
 
 	if (!ranges)
 		return false;
-	for (uint32_t i = 0; i < group->n_extents; i++)
-		ranges[i] = (CxlDpaRange){ group->extents[i].dpa, group->extents[i].len };
 	ok = note(device, group->id, &group->tag, ranges, group->n_extents, why);
 	free(ranges);
 	return ok;
@@ -58,10 +66,8 @@ void device_forget_leaving(AgentDevice *device)
 static void tell_extents(AgentDevice *device, const char *event, const char *why,
 			 const CxlDcGroup *group)
 {
-	CxlDpaRange *ranges = calloc(group->n_extents, sizeof(*ranges));
+	CxlDpaRange *ranges = ranges_of(group);
 
-	for (uint32_t i = 0; ranges && i < group->n_extents; i++)
-		ranges[i] = (CxlDpaRange){ group->extents[i].dpa, group->extents[i].len };
 	tell_ranges(device, event, why, &group->tag, ranges, ranges ? group->n_extents : 0);
 	free(ranges);
 }

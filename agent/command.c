@@ -398,9 +398,10 @@ void agent_command(Agent *agent, char *line)
 		words[n++] = word;
 	}
 	if (n > 0) {
-		ok = run_command(agent, words, n, &error);
+		ok = whole ? run_command(agent, words, n, &error)
+			   : agent_fail(&error, "out of memory");
 		tell_begin(&json, ok ? "done" : "failed", NULL);
-		json_text(&json, "command", whole);
+		json_text(&json, "command", whole ? whole : words[0]);
 		if (!ok)
 			json_text(&json, "error", error.text);
 		tell_end(agent, &json);
