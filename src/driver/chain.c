@@ -172,7 +172,7 @@ static int ask_policy(CxlDcd *dcd, Group *group, OfferedList *give_back)
 		return err;
 	take = calloc(view.n_extents, sizeof(*take));
 	if (!take) {
-		free((void *)view.extents);
+		dc_group_view_clear(&view);
 		return driver_fail(dcd->driver, -ENOMEM, "out of memory");
 	}
 	if (dcd->ops.accept)
@@ -205,7 +205,7 @@ static int ask_policy(CxlDcd *dcd, Group *group, OfferedList *give_back)
 		held = next;
 	}
 	free(take);
-	free((void *)view.extents);
+	dc_group_view_clear(&view);
 	return err;
 }
 
@@ -322,7 +322,7 @@ void dc_groups_tell_mapped(CxlDcd *dcd, Group *group)
 		return;
 	}
 	dcd->ops.mapped(dcd->opaque, &view);
-	free((void *)view.extents);
+	dc_group_view_clear(&view);
 }
 
 /*
@@ -365,7 +365,7 @@ static int refused(CxlDcd *dcd, Group *groups, int rc)
 		if (!dcd->ops.refused || dc_group_view(dcd, group, &view) < 0)
 			continue;
 		dcd->ops.refused(dcd->opaque, &view, rc);
-		free((void *)view.extents);
+		dc_group_view_clear(&view);
 	}
 	free_groups(dcd, groups);
 	if (rc < 0) {

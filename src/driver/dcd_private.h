@@ -6,6 +6,8 @@
 #include "driver/driver_private.h"
 #include "driver/treap.h"
 
+#include <stdlib.h>
+
 struct Group;
 
 /* An accepted extent, or one about to be; disjoint from all others of the device */
@@ -95,8 +97,12 @@ void dc_group_free(CxlDcd *dcd, Group *group);             /* linked or not, wit
  * is set to NULL if it was needed; without one, the right piece is forgotten too.
  */
 void held_carve(CxlDcd *dcd, Held *held, uint64_t dpa, uint64_t len, Held **spare);
-/* Public view; free view->extents. */
+/* Public view; to be cleared. */
 int dc_group_view(const CxlDcd *dcd, const Group *group, CxlDcGroup *ret_view);
+static inline void dc_group_view_clear(CxlDcGroup *view)
+{
+	free((void *)view->extents);
+}
 
 /* ---- chain.c: what is offered ---- */
 int dc_chain_add(CxlDcd *dcd, const CxlEventDc *record);

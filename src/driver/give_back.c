@@ -173,7 +173,7 @@ void dc_revoke_ranges(CxlDcd *dcd, Group *group, const CxlDpaRange *ranges, uint
 	if (dcd->ops.revoked) {
 		if (dc_group_view(dcd, group, &view) >= 0) {
 			dcd->ops.revoked(dcd->opaque, &view, ranges, n);
-			free((void *)view.extents);
+			dc_group_view_clear(&view);
 		} else {
 			driver_log(dcd->driver, "%s: %s", dcd->memdev->name, dcd->driver->error);
 		}
@@ -212,24 +212,34 @@ static int give_back_group(CxlDcd *dcd, const Group *group)
 	return err;
 }
 
+/* Caller frees. NULL: out of memory, which has been said. */
+static CxlDpaRange *ranges_of(CxlDcd *dcd, const Piece *pieces, uint32_t n)
+{
+	CxlDpaRange *ranges = calloc(n, sizeof(*ranges));
+
+	if (!ranges)
+		driver_fail(dcd->driver, -ENOMEM, "out of memory");
+	for (uint32_t i = 0; ranges && i < n; i++)
+		ranges[i] = pieces[i].range;
+	return ranges;
+}
+
 /* N pieces of one group were asked for. */
 static int ask_release(CxlDcd *dcd, const Piece *pieces, uint32_t n)
 {
 	Group *group = pieces->group;
 	CxlRelease verdict = CXL_RELEASE_GROUP;
-	CxlDpaRange *ranges = calloc(n, sizeof(*ranges));
+	CxlDpaRange *ranges = ranges_of(dcd, pieces, n);
 	CxlDcGroup view;
 	int err;
 
 	if (!ranges)
-		return driver_fail(dcd->driver, -ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < n; i++)
-		ranges[i] = pieces[i].range;
+		return -ENOMEM;
 	err = dc_group_view(dcd, group, &view);
 	if (err >= 0) {
 		if (dcd->ops.release)
 			verdict = dcd->ops.release(dcd->opaque, &view, ranges, n);
-		free((void *)view.extents);
+		dc_group_view_clear(&view);
 		if (verdict == CXL_RELEASE_GROUP)
 			err = give_back_group(dcd, group);
 		else if (verdict == CXL_RELEASE_RANGES)
@@ -261,12 +271,10 @@ static int foreach_group(CxlDcd *dcd, const PieceList *list,
 
 static int revoke_pieces(CxlDcd *dcd, const Piece *pieces, uint32_t n)
 {
-	CxlDpaRange *ranges = calloc(n, sizeof(*ranges));
+	CxlDpaRange *ranges = ranges_of(dcd, pieces, n);
 
 	if (!ranges)
-		return driver_fail(dcd->driver, -ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < n; i++)
-		ranges[i] = pieces[i].range;
+		return -ENOMEM;
 	dc_revoke_ranges(dcd, pieces->group, ranges, n);
 	free(ranges);
 	return 0;
@@ -354,14 +362,8 @@ int cxl_dcd_release_range(CxlDcd *dcd, uint64_t dpa, uint64_t len)
 		err = driver_fail(dcd->driver, -ENOENT, "%s: nothing held in that range",
 				  dcd->memdev->name);
 	if (err >= 0) {
-		ranges = calloc(list.n, sizeof(*ranges));
-		if (!ranges)
-			err = driver_fail(dcd->driver, -ENOMEM, "out of memory");
-	}
-	if (err >= 0) {
-		for (uint32_t i = 0; i < list.n; i++)
-			ranges[i] = list.items[i].range;
-		err = give_back(dcd, ranges, list.n);
+		ranges = ranges_of(dcd, list.items, list.n);
+		err = ranges ? give_back(dcd, ranges, list.n) : -ENOMEM;
 	}
 	free(ranges);
 	free(list.items);

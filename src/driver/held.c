@@ -257,7 +257,7 @@ int cxl_dcd_foreach(const CxlDcd *dcd, bool (*func)(void *opaque, const CxlDcGro
 		if (err < 0)
 			return err;
 		more = func(opaque, &view);
-		free((void *)view.extents);
+		dc_group_view_clear(&view);
 		if (!more)
 			break;
 	}
