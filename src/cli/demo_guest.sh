@@ -126,7 +126,7 @@ use_region()
 	say "16 MiB written and read back, the same"
 	read=$(ratio_of from)
 	write=$(ratio_of to)
-	static="{\"len\": $len, \"ratio\": {\"read\": $read, \"write\": $write}}"
+	static="{\"len\": $((len)), \"ratio\": {\"read\": $read, \"write\": $write}}"
 	say "copying, beside ordinary memory: read $read x, write $write x"
 	umount /tmp/node0 "/tmp/node$node"
 }
