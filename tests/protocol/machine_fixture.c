@@ -574,3 +574,23 @@ void fake_device_take(FakeDevice *device, Serve *serve, const char *name, const 
 		serve_offer(serve, tag);
 	}
 }
+
+static bool is_free(Serve *serve, const char *name)
+{
+	g_autoptr(JsonObject) backend = serve_first(serve, "query-backends", "'id': '%s'", name);
+
+	return g_str_equal(json_object_get_string_member(backend, "state"), "free");
+}
+
+void fake_device_give(FakeDevice *device, Serve *serve, const char *name, const char *tag)
+{
+	unsigned n_released = device->n_released;
+	gint64 end = g_get_monotonic_time() + WAIT_US;
+	bool has_failed = false;
+
+	serve_ask_back(serve, tag);
+	while (device->n_released == n_released || (has_failed && !is_free(serve, name))) {
+		has_failed |= cxl_dcd_poll(device->dcd, 100) < 0;
+		g_assert_cmpint(g_get_monotonic_time(), <, end);
+	}
+}

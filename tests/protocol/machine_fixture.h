@@ -85,6 +85,8 @@ void fake_device_poll(FakeDevice *device, const unsigned *counter, unsigned valu
  * a second by the pool's clock, which can be too short on a machine that is busy: then once more.
  */
 void fake_device_take(FakeDevice *device, Serve *serve, const char *name, const char *tag);
+/* Asks for it back and polls until the device has given it; the pool asks again by itself. */
+void fake_device_give(FakeDevice *device, Serve *serve, const char *name, const char *tag);
 /* Until the machine has said TEXT N times. */
 void fake_machine_wait_said(FakeMachine *machine, const char *text, unsigned n);
 

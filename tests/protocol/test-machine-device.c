@@ -151,8 +151,7 @@ static void test_extents(void)
 		g_assert_cmphex(fake_machine_word(machine, dc), ==, 0); /* of nobody before */
 		fake_machine_set_word(machine, dc, WORD_B);
 		g_assert_cmphex(fake_machine_word(machine, dc), ==, WORD_B);
-		serve_ask_back(serve, TAG_A);
-		fake_device_poll(device, &device->n_released, i + 1);
+		fake_device_give(device, serve, "kv", TAG_A);
 		g_assert_false(fake_machine_is_memory(machine, dc));
 		g_assert_cmphex(fake_machine_word(machine, dc), ==, UINT64_MAX);
 		serve_wait_backend(serve, "kv", "free");
@@ -246,12 +245,10 @@ static void test_restart(void)
 		serve_wait_backend(serve, "more", "free");
 		/* Nothing of the driver's was touched: interrupts and mailbox work as before. */
 		fake_device_take(device, serve, "more", TAG_B);
-		serve_ask_back(serve, TAG_B);
-		fake_device_poll(device, &device->n_released, i + 1);
+		fake_device_give(device, serve, "more", TAG_B);
 		serve_wait_backend(serve, "more", "free");
 	}
-	serve_ask_back(serve, TAG_A);
-	fake_device_poll(device, &device->n_released, N_RESTARTS + 1);
+	fake_device_give(device, serve, "kv", TAG_A);
 	g_assert_false(fake_machine_is_memory(machine, dc));
 	serve_wait_backend(serve, "kv", "free");
 }
@@ -290,8 +287,7 @@ static void test_stands_still(void)
 	g_assert_cmphex(reader.value, ==, PCI_VENDOR_CXL);
 	g_assert_cmphex(fake_machine_word(machine, ram), ==, WORD_A);
 	fake_device_take(device, serve, "kv", TAG_A);
-	serve_ask_back(serve, TAG_A);
-	fake_device_poll(device, &device->n_released, 1);
+	fake_device_give(device, serve, "kv", TAG_A);
 	serve_wait_backend(serve, "kv", "free");
 }
 
@@ -347,8 +343,7 @@ static void test_boot_again(gconstpointer pool_restarts)
 	g_assert_cmphex(fake_machine_word(machine, dc), ==, WORD_B);
 	fake_device_serve(device);
 	g_assert_cmpuint(device->n_mapped, ==, 1); /* recovered */
-	serve_ask_back(serve, TAG_A);
-	fake_device_poll(device, &device->n_released, 1);
+	fake_device_give(device, serve, "kv", TAG_A);
 	serve_wait_backend(serve, "kv", "free");
 }
 

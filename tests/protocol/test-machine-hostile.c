@@ -173,8 +173,7 @@ static void cycle(Serve *serve, FakeDevice *device, unsigned i)
 	fake_device_take(device, serve, "kv", TAG_A);
 	g_assert_cmphex(fake_machine_word(device->machine, device->hpa), ==, 0);
 	fake_machine_set_word(device->machine, device->hpa, i + 1);
-	serve_ask_back(serve, TAG_A);
-	fake_device_poll(device, &device->n_released, i + 1);
+	fake_device_give(device, serve, "kv", TAG_A);
 	serve_wait_backend(serve, "kv", "free");
 }
 
