@@ -19,10 +19,18 @@ daemons()
 	done
 }
 
-ended()
+# find_daemons PID: sets $pids to its daemons, of which there must be some
+find_daemons()
+{
+	pids=$(daemons "$1")
+	test -n "$pids" || fail "softdcd run has no daemons"
+}
+
+# wait_ended PIDS...: until all of them have
+wait_ended()
 {
 	for pid in "$@"; do
-		! grep -q '^State:.[^ZX]' "/proc/$pid/status" 2>/dev/null || return 1
+		until_true 180 has_ended "$pid"
 	done
 }
 
@@ -41,14 +49,13 @@ done
 
 # The one that serves the first directory no longer answers.
 hear_from a quiet
-pids=$(daemons "$a_pid")
-test -n "$pids" || fail "softdcd run has no daemons"
+find_daemons "$a_pid"
 # shellcheck disable=SC2086 # a list
 kill -STOP $pids
 say a stopped
 hear_from a destroyed
 # shellcheck disable=SC2086
-until_true 20 ended $pids
+wait_ended $pids
 grep -q 'let go of the guest.s memory: it does not answer in time' "$WORK/a.err" ||
 	fail "nothing is said of a daemon that does not answer"
 same "decoders" "$(value query-devices '.[0].decoders | length')" 0
@@ -57,11 +64,10 @@ finish_guest a
 
 start_guest b --share "$share"
 hear_from b ready
-pids=$(daemons "$b_pid")
-test -n "$pids" || fail "softdcd run has no daemons"
+find_daemons "$b_pid"
 kill -KILL "$b_pid"
 # shellcheck disable=SC2086
-until_true 20 ended $pids
+wait_ended $pids
 wait "$b_pid" || true
 
 # The host's root as the guest's; below /tmp it has only what is shared there.
