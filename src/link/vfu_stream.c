@@ -15,6 +15,8 @@
  */
 #include "link/vfu_stream.h"
 
+#include "util/fdpass.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -74,32 +76,13 @@ void vfu_stream_clear(VfuStream *stream)
 
 /* ---- sending ---- */
 
+/* Bytes sent, 0 if there is no room now, or -errno. */
 static ssize_t send_some(int sock, const uint8_t *buf, size_t len, int fd)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
 	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *cmsg;
-	ssize_t sent;
+	ssize_t sent = fdpass_send(sock, &iov, 1, &fd, fd >= 0, MSG_DONTWAIT);
 
-	if (fd >= 0) {
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = sizeof(control.bytes);
-		cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
-	}
-	do {
-		sent = sendmsg(sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	} while (sent < 0 && errno == EINTR);
-	if (sent < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
-	return sent;
+	return sent == -EAGAIN ? 0 : sent;
 }
 
 bool vfu_stream_send(VfuStream *stream, uint32_t len, int fd)
