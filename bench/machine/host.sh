@@ -2,6 +2,7 @@
 # Starts measured guests, ours and QEMU's; prints "@figure NAME JSON" for each result of $ONLY, or for
 # all.  $KERNEL, $INITRD and $QEMU are given, and what the tests' host-functions offer.
 tag=5be1f00d-2a6b-4f43-9c1e-000000000001
+cycled_tag=5be1f00d-2a6b-4f43-9c1e-000000000002
 cmdline="panic=-1 quiet"
 rounds=7
 
@@ -76,14 +77,14 @@ wanted()
 	esac
 }
 
-# host_pages PID: of the guest's own memory and of a device's, which is smaller: how many percent are
-# mapped in huge pages here
+# host_pages PID: of the guest's own memory and of its devices': how many percent are mapped in huge
+# pages here. The first is the larger, and the only file of memory in one piece that is so.
 host_pages()
 {
 	awk '
-		/^[0-9a-f]+-/ { memfd = /memfd:/ }
-		/^Size:/ { what = $2 > 512 * 1024 ? "ordinary" : $2 > 64 * 1024 ? "memory" : "" }
-		!memfd || what == "" { next }
+		/^[0-9a-f]+-/ { counts = $6 ~ /memfd:/ && $6 !~ /memfd:softdcd-/ }
+		/^Size:/ { what = $2 > 512 * 1024 ? "ordinary" : "memory" }
+		!counts { next }
 		/^(Rss|Shared_Hugetlb|Private_Hugetlb):/ { all[what] += $2 }
 		/^(ShmemPmdMapped|Shared_Hugetlb|Private_Hugetlb):/ { huge[what] += $2 }
 		END {
@@ -93,6 +94,12 @@ host_pages()
 				       all[what] ? huge[what] * 100 / all[what] : 0
 			print "}"
 		}' "/proc/$1/smaps"
+}
+
+# host_gives advise|never: huge pages for files in memory, or none; a real host stays as it is
+host_gives()
+{
+	test -z "${EMULATED-}" || echo "$1" >/sys/kernel/mm/transparent_hugepage/shmem_enabled
 }
 
 # until_init COMMAND...: centiseconds from its start until its guest's first process says so
@@ -115,25 +122,32 @@ resident()
 
 start_pool
 softdcd device add dc --dc 1G >/dev/null
+softdcd device add cycled --dc 1G >/dev/null
 softdcd device add ram0 --ram 256M >/dev/null
 softdcd device add ram1 --ram 256M >/dev/null
 softdcd backend add first --size 256M --tag $tag >/dev/null
+softdcd backend add second --size 256M --tag $cycled_tag >/dev/null
 
+host_gives advise
 measured control run_ours control,0x10000000,$rounds
 if wanted tagged; then
 	softdcd offer dc --tag $tag --policy contiguous >/dev/null
 	measured tagged run_ours "tagged,$tag,$rounds" --device dc
-	softdcd release dc --tag $tag --force --wait >/dev/null
 fi
-measured static run_ours region,1,256,$rounds --device ram0
+measured static run_ours region,1,256,$rounds,0 --device ram0
 # shellcheck disable=SC2046,SC2086 # words
-measured static-qemu run_qemu region,1,256,$rounds -M "$machine,$window" $bridge $(type3 0)
+measured static-qemu run_qemu region,1,256,$rounds,0 -M "$machine,$window" $bridge $(type3 0)
 
+measured interleaved-256 run_ours region,2,256,$rounds,0 \
+	--device ram0 --device ram1 --window ram0,ram1=1G
+# Mapped granule by granule, after a while, and so in small pages.
+host_gives never
+measured interleaved-4096 run_ours region,2,4096,$rounds,600 \
+	--device ram0 --device ram1 --window ram0,ram1=1G
+host_gives advise
 for granularity in 256 4096; do
-	measured interleaved-$granularity run_ours region,2,$granularity,$rounds \
-		--device ram0 --device ram1 --window ram0,ram1=1G
 	# shellcheck disable=SC2046,SC2086
-	measured interleaved-$granularity-qemu run_qemu region,2,$granularity,$rounds \
+	measured interleaved-$granularity-qemu run_qemu region,2,$granularity,$rounds,0 \
 		-M "$machine,$window" $bridge $(type3 0) $(type3 1)
 done
 
@@ -150,10 +164,10 @@ for round in 1 2 3; do
 done
 
 if wanted accept; then
-	run_ours serve --device dc >"$WORK/serving" &
+	run_ours serve --device cycled >"$WORK/serving" &
 	guest=$!
 	until_true 300 grep -q @serving "$WORK/serving"
-	host-cycle "$XDG_RUNTIME_DIR/softdcd/default/qmp.sock" dc $tag 200 1 >"$WORK/cycle"
+	host-cycle "$XDG_RUNTIME_DIR/softdcd/default/qmp.sock" cycled $cycled_tag 200 1 >"$WORK/cycle"
 	echo "@figure accept $(cat "$WORK/cycle")"
 	echo "@figure resident $(resident "$guest")"
 	kill $guest
