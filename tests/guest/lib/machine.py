@@ -102,7 +102,7 @@ class Guest:
         self.pending = b""
 
     def report(self, what, *more):
-        """WHAT went wrong, and what is known about what it did: output, console, QEMU, MORE files."""
+        """WHAT went wrong, and what is known of what it did: output, console, QEMU, MORE files."""
         self._read_rest()
         found = report.sections_of_output(self.output)
         files = [self.directory / name for name in ("console", "qemu.log")]

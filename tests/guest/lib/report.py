@@ -44,7 +44,7 @@ def reasons(found):
 
 
 def brief(what, found):
-    """The reasons, WHAT in words, and the last lines of sections, which are in order of importance."""
+    """The reasons, WHAT in words, the last lines of sections, which are in order of importance."""
     report = [*reasons(found)[:SECTION_LINES], *what.splitlines()[:SECTION_LINES]]
     left = LINES - len(report)
     for place, section in enumerate(found):
