@@ -6,7 +6,7 @@ start_pool
 softdcd device add dev0 --dc 256M
 softdcd backend add kv --size 32M --tag $tag
 start_guest a --device dev0
-softdcd offer dev0 --tag $tag --policy contiguous --wait
+offer dev0 --tag $tag --policy contiguous
 hear_from a reading
 # Before, between and behind what is read at 2 and 16 MiB.
 for at in 0 4 14 18 8 30 10 22 6 26; do
@@ -17,7 +17,7 @@ same "pieces" "$(value query-extents 'map([.dpa, .len] | map(. / 1048576)) | tos
 say a stop
 hear_from a checked
 softdcd release dev0 --tag $tag --wait
-until_true 60 sh -c 'test "$(softdcd list -B --json | jq -r ".. | .state? // empty")" = free'
+until_true 180 sh -c 'test "$(softdcd list -B --json | jq -r ".. | .state? // empty")" = free'
 say a released
 finish_guest a
 stop_pool
