@@ -2,6 +2,8 @@
 /* One request and its reply with a vfio-user server that is not trusted. */
 #include "link/vfu_client_conn.h"
 
+#include "util/fdpass.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -192,31 +194,6 @@ static int send_request(VfuClientConn *conn, const VfuExchange *x, uint16_t id, 
 
 /* ---- reply ---- */
 
-static int collect_fd(struct msghdr *msg, VfuExchange *x)
-{
-	bool fits = (msg->msg_flags & MSG_CTRUNC) == 0;
-
-	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL;
-	     cmsg = CMSG_NXTHDR(msg, cmsg)) {
-		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
-			if (x->wants_fd && x->ret_fd < 0) {
-				x->ret_fd = fd;
-			} else {
-				close(fd);
-				fits = false;
-			}
-		}
-	}
-	return fits ? 0 : -EPROTO;
-}
-
 /* Bytes received (> 0), or -errno; -EAGAIN when there are none. */
 static ssize_t receive_some(int sock, struct iovec *iov, size_t n_iov, VfuExchange *x)
 {
@@ -230,6 +207,7 @@ static ssize_t receive_some(int sock, struct iovec *iov, size_t n_iov, VfuExchan
 		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes),
 	};
+	unsigned n_fds = x->ret_fd >= 0;
 	ssize_t got;
 
 	do {
@@ -237,7 +215,7 @@ static ssize_t receive_some(int sock, struct iovec *iov, size_t n_iov, VfuExchan
 	} while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return errno == EAGAIN || errno == EWOULDBLOCK ? -EAGAIN : -EIO;
-	if (collect_fd(&msg, x) < 0)
+	if (!fdpass_take(&msg, &x->ret_fd, x->wants_fd, &n_fds))
 		return -EPROTO;
 	return got == 0 ? -EIO : got;
 }

@@ -149,31 +149,6 @@ const uint8_t *vfu_stream_take(VfuStream *stream, unsigned *ret_n_fds)
 	return message;
 }
 
-static bool take_fds(VfuStream *stream, struct msghdr *msg)
-{
-	bool fits = (msg->msg_flags & MSG_CTRUNC) == 0;
-
-	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL;
-	     cmsg = CMSG_NXTHDR(msg, cmsg)) {
-		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
-			if (stream->n_fds < VFU_MAX_FDS) {
-				stream->fds[stream->n_fds++] = fd;
-			} else {
-				close(fd);
-				fits = false;
-			}
-		}
-	}
-	return fits;
-}
-
 /* The buffer holds no whole message. How many bytes may be asked for (see the top). */
 static uint32_t n_wanted(const VfuStream *stream)
 {
@@ -216,7 +191,7 @@ enum vfu_step vfu_stream_receive(VfuStream *stream)
 		return VFU_STEP_CLOSE;
 	}
 	stream->rx_end += (uint32_t)got;
-	if (!take_fds(stream, &msg))
+	if (!fdpass_take(&msg, stream->fds, VFU_MAX_FDS, &stream->n_fds))
 		return VFU_STEP_CLOSE;
 	return got == 0 ? VFU_STEP_CLOSE : VFU_STEP_DONE;
 }

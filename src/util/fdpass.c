@@ -42,35 +42,40 @@ ssize_t fdpass_send(int sock, const struct iovec *iov, int n_iov, const int *fds
 	return sent < 0 ? -errno : sent;
 }
 
-/* Moves every descriptor of a received message into all, which must hold FDPASS_MAX. */
-static int collect_fds(struct msghdr *msg, int *all)
+bool fdpass_take(struct msghdr *msg, int *fds, unsigned max_fds, unsigned *n_fds)
 {
-	int n = 0;
+	bool fits = (msg->msg_flags & MSG_CTRUNC) == 0;
 
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL;
 	     cmsg = CMSG_NXTHDR(msg, cmsg)) {
-		size_t n_here;
+		size_t n_here = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
 		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
 			continue;
-		n_here = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		/* Not aligned for int on every ABI, hence a copy. */
-		memcpy(all + n, CMSG_DATA(cmsg), n_here * sizeof(int));
-		n += (int)n_here;
+		for (size_t i = 0; i < n_here; i++) {
+			int fd;
+
+			/* Not aligned for int on every ABI, hence a copy. */
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
+			if (*n_fds < max_fds) {
+				fds[(*n_fds)++] = fd;
+			} else {
+				close(fd);
+				fits = false;
+			}
+		}
 	}
-	return n;
+	return fits;
 }
 
 ssize_t fdpass_recv(int sock, void *buf, size_t len, int *fds, int max_fds, int *ret_n_fds,
 		    int flags)
 {
-	/* One word of slack per header bounds what control can hold, whatever mix of cmsgs. */
-	int all[sizeof(Control) / sizeof(int)];
 	Control control;
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
 	struct msghdr msg;
 	ssize_t got;
-	int n_all;
+	unsigned n_fds = 0;
 	int rc = 0;
 
 	do {
@@ -85,18 +90,17 @@ ssize_t fdpass_recv(int sock, void *buf, size_t len, int *fds, int max_fds, int 
 	if (got < 0)
 		return -errno;
 
-	n_all = collect_fds(&msg, all);
-	if (n_all > max_fds || (msg.msg_flags & MSG_CTRUNC) != 0)
+	if (!fdpass_take(&msg, fds, (unsigned)max_fds, &n_fds))
 		rc = -EPROTO;
 	else if ((msg.msg_flags & MSG_TRUNC) != 0)
 		rc = -EMSGSIZE;
 	if (rc < 0) {
-		for (int i = 0; i < n_all; i++)
-			close(all[i]);
+		while (n_fds-- > 0) {
+			close(fds[n_fds]);
+			fds[n_fds] = -1;
+		}
 		return rc;
 	}
-	if (n_all > 0)
-		memcpy(fds, all, (size_t)n_all * sizeof(int));
-	*ret_n_fds = n_all;
+	*ret_n_fds = (int)n_fds;
 	return got;
 }

@@ -2,6 +2,7 @@
 /* Messages with file descriptors over AF_UNIX sockets, from peers that may be hostile. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -17,9 +18,15 @@ ssize_t fdpass_send(int sock, const struct iovec *iov, int n_iov, const int *fds
 		    int flags);
 
 /*
+ * For who calls recvmsg() itself: appends the descriptors of what it has returned to fds, of which
+ * *n_fds are in use. Those above max_fds are closed. Whether none was, nor lost by the kernel.
+ */
+bool fdpass_take(struct msghdr *msg, int *fds, unsigned max_fds, unsigned *n_fds);
+
+/*
  * Returns the bytes received (0 at the end) or -errno. Up to max_fds descriptors, close-on-exec,
  * become the caller's. More than that or a cut control message is -EPROTO, a packet larger than
- * buf is -EMSGSIZE: nothing the peer sent is then left open. Do not pass MSG_PEEK.
+ * buf is -EMSGSIZE: nothing the peer sent is then left open, or in fds. Do not pass MSG_PEEK.
  */
 ssize_t fdpass_recv(int sock, void *buf, size_t len, int *fds, int max_fds, int *ret_n_fds,
 		    int flags);
