@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A guest that reboots all the time, and a pool that is away meanwhile; needs some KVM. */
+#include "../unit/tiny_kernel.h"
 #include "machine/machine.h"
 #include "serve_fixture.h"
 #include "util/autofd.h"
@@ -13,10 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SETUP_LEN 1024
-#define ENTRY     0x200
-#define LOAD_AT   0x1000000
-
 /* A kernel image that writes a letter to the console and resets. */
 static GBytes *make_kernel(void)
 {
@@ -29,21 +26,9 @@ static GBytes *make_kernel(void)
 		0xee,                   /* out %al, %dx */
 		0xf4,                   /* hlt */
 	};
-	const uint64_t load_at = GUINT64_TO_LE(LOAD_AT);
-	uint8_t *image = g_malloc0(SETUP_LEN + ENTRY + 8192);
 
 	G_STATIC_ASSERT(MACHINE_PORT_RESET == 0x602 && MACHINE_RESET_VALUE == 1);
-	image[0x1f1] = SETUP_LEN / 512 - 1;
-	image[0x201] = 0x6a;
-	memcpy(image + 0x202, "HdrS", 4);
-	image[0x206] = 0x0f;
-	image[0x207] = 0x02;
-	image[0x236] = 1;
-	image[0x239] = 7;
-	memcpy(image + 0x258, &load_at, sizeof(load_at));
-	image[0x262] = 0x10;
-	memcpy(image + SETUP_LEN + ENTRY, code, sizeof(code));
-	return g_bytes_new_take(image, SETUP_LEN + ENTRY + 8192);
+	return tiny_kernel_new(code, sizeof(code));
 }
 
 /* ---- a machine in a process of its own: its console and what it says come by one pipe ---- */

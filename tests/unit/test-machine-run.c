@@ -2,6 +2,7 @@
 /* Whole machines on this computer's KVM, with a guest of twenty instructions: how each of them
  * ends. */
 #include "machine/machine.h"
+#include "tiny_kernel.h"
 #include "util/autofd.h"
 
 #include <fcntl.h>
@@ -65,10 +66,6 @@ __asm__(".pushsection .rodata\n"
 	"	.popsection\n");
 extern const uint8_t guest_code[], guest_code_end[];
 
-#define SETUP_LEN 1024
-#define ENTRY     0x200
-#define LOAD_AT   0x1000000
-
 static void step(GByteArray *script, uint16_t port, uint8_t value)
 {
 	const uint8_t bytes[] = { port & 0xff, port >> 8, value };
@@ -84,25 +81,11 @@ static void say(GByteArray *script, unsigned com, const char *text)
 
 static GBytes *make_kernel(const GByteArray *script)
 {
-	GByteArray *image = g_byte_array_new();
-	uint8_t setup[SETUP_LEN + ENTRY] = { [0x1f1] = SETUP_LEN / 512 - 1 };
-	const uint64_t load_at = GUINT64_TO_LE(LOAD_AT);
+	g_autoptr(GByteArray) code = g_byte_array_new();
 
-	setup[0x201] = 0x6a;
-	memcpy(setup + 0x202, "HdrS", 4);
-	setup[0x206] = 0x0f;
-	setup[0x207] = 0x02;
-	setup[0x236] = 1;
-	setup[0x239] = 7;
-	memcpy(setup + 0x258, &load_at, sizeof(load_at));
-	setup[0x262] = 0x10;
-	g_byte_array_append(image, setup, sizeof(setup));
-	g_byte_array_append(image, guest_code, (guint)(guest_code_end - guest_code));
-	g_byte_array_append(image, script->data, script->len);
-	/* As long as a kernel is at least; zeros end the script. */
-	g_byte_array_set_size(image, image->len + 8192);
-	memset(image->data + image->len - 8192, 0, 8192);
-	return g_byte_array_free_to_bytes(image);
+	g_byte_array_append(code, guest_code, (guint)(guest_code_end - guest_code));
+	g_byte_array_append(code, script->data, script->len);
+	return tiny_kernel_new(code->data, code->len);
 }
 
 /* ---- a machine in a process of its own ---- */
